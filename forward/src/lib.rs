@@ -1,0 +1,1 @@
+//! Fan-out of MoQ objects: tracks, cache, per-subscriber queues, drop policy

@@ -1,0 +1,3 @@
+//! What MoQ objects mean: formats, catalog, LOC properties, fragments, FEC, containers. Pure: no socket, no clock.
+
+pub mod format;

@@ -1,0 +1,1 @@
+//! Publishes a file, a pipe or a test card into a Roundtable room

@@ -1,0 +1,1 @@
+//! Receives a Roundtable room and records it

@@ -1,0 +1,3 @@
+//! Receives a Roundtable room and records it
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! End-to-end tests, the lossy link and the benchmarks of Roundtable

@@ -1,0 +1,1 @@
+//! The Roundtable web client, built with npm and embedded
