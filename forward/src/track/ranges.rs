@@ -1,0 +1,1 @@
+//! Sets of locations as ranges.
