@@ -20,6 +20,20 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// The codec of a parameter string of RFC 6381 or WebCodecs; `None` for one that Roundtable does not carry.
+    pub fn from_string(codec_string: &str) -> Option<Self> {
+        let family = codec_string.split('.').next().unwrap_or_default();
+        match family {
+            "vp8" | "vp08" => Some(Codec::Vp8),
+            "vp9" | "vp09" => Some(Codec::Vp9),
+            "av01" => Some(Codec::Av1),
+            "avc1" | "avc3" => Some(Codec::H264),
+            "opus" | "Opus" => Some(Codec::Opus),
+            "mp4a" => codec_string.starts_with("mp4a.40.").then_some(Codec::Aac),
+            _ => None,
+        }
+    }
+
     /// True for a codec of pictures.
     pub const fn is_video(self) -> bool {
         matches!(self, Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264)

@@ -1,3 +1,14 @@
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 //! What MoQ objects mean: formats, catalog, LOC properties, fragments, FEC, containers. Pure: no socket, no clock.
+//!
+//! A publisher's way: [`mod@format`] says what the frames are, [`catalog`] tells the receivers, [`packetize`]
+//! makes objects of frames, with [`loc`] for their properties, [`fragment`] for frames larger than a datagram and
+//! [`audio`] for sound sent twice. [`names`] knows the tracks and their priorities.
 
+pub mod audio;
+pub mod catalog;
 pub mod format;
+pub mod fragment;
+pub mod loc;
+pub mod names;
+pub mod packetize;
