@@ -104,12 +104,10 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Sessions from one address (one /64 of IPv6).
     pub sessions_per_address_max: usize,
-    /// Rooms that exist at once.
-    pub rooms_max: usize,
     /// Sessions in one room.
     pub sessions_per_room_max: usize,
-    /// Tracks one session may publish.
-    pub tracks_per_session_max: usize,
+    /// Tracks in one room.
+    pub tracks_per_room_max: usize,
 }
 
 /// What is logged, and how.
@@ -152,7 +150,8 @@ impl Config {
     /// Reads command line and environment, then the file they name, in this order of precedence.
     pub fn load(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, ConfigError> {
         let mut arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-        let command = Options::command();
+        // The variable of a flag follows from its name; the help says so once.
+        let command = Options::command().mut_args(|argument| argument.hide_env(true));
         let mut matches = command.clone().try_get_matches_from(&arguments)?;
         if let Some(path) = matches.get_one::<PathBuf>("config").cloned() {
             arguments.extend(file::arguments(&path, &command, &matches)?);
@@ -194,9 +193,8 @@ impl Config {
             cache_age_max: options.cache_age.0,
             sessions_max: not_zero("sessions-max", options.sessions_max)?,
             sessions_per_address_max: not_zero("sessions-per-address-max", options.sessions_per_address_max)?,
-            rooms_max: not_zero("rooms-max", options.rooms_max)?,
             sessions_per_room_max: not_zero("sessions-per-room-max", options.sessions_per_room_max)?,
-            tracks_per_session_max: not_zero("tracks-per-session-max", options.tracks_per_session_max)?,
+            tracks_per_room_max: not_zero("tracks-per-room-max", options.tracks_per_room_max)?,
         };
         Ok(Config {
             quic,
@@ -330,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_is_refused() {
-        assert!(matches!(load(&["--rooms-max", "0"]), Err(ConfigError::ZeroLimit("rooms-max"))));
+        assert!(matches!(load(&["--sessions-max", "0"]), Err(ConfigError::ZeroLimit("sessions-max"))));
     }
 
     #[test]

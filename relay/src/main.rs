@@ -1,3 +1,26 @@
-//! The Roundtable relay: rooms, calls and recordings over Media over QUIC
+//! The Roundtable relay: parse, load, run.
 
-fn main() {}
+use std::{io::Write as _, process::ExitCode};
+
+use roundtable_relay::{
+    config::{Config, ConfigError},
+    start,
+};
+
+fn main() -> ExitCode {
+    let config = match Config::load(std::env::args_os()) {
+        Ok(config) => config,
+        Err(ConfigError::Options(message)) => message.exit(),
+        Err(error) => return failed(&error.into(), 2),
+    };
+    match start::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, 1),
+    }
+}
+
+fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
+    // Standard error may be gone; there is nobody else to tell.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::from(code)
+}

@@ -26,7 +26,8 @@ Examples:
   roundtable-relay --config relay.toml
       The same from a file: listen = [\"0.0.0.0:4443\"] and so on.
 
-Every setting is also an environment variable and a key of the file, under the same name.
+Every setting is also an environment variable and a key of the file: --cache-age is
+ROUNDTABLE_CACHE_AGE and cache-age. Lists are separated by commas in a variable.
 The command line wins over the environment, the environment over the file.";
 
 /// Command line, environment and file, as they came.
@@ -86,7 +87,7 @@ pub struct Options {
     pub data: PathBuf,
 
     /// Memory for the recent past of all tracks together.
-    #[arg(long, env = "ROUNDTABLE_CACHE", value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, env = "ROUNDTABLE_CACHE", value_name = "SIZE", default_value = "512MiB")]
     #[arg(help_heading = "Data")]
     pub cache: ByteSize,
 
@@ -96,7 +97,7 @@ pub struct Options {
     pub cache_age: Span,
 
     /// Sessions of the whole relay.
-    #[arg(long, env = "ROUNDTABLE_SESSIONS_MAX", value_name = "N", default_value_t = 4096)]
+    #[arg(long, env = "ROUNDTABLE_SESSIONS_MAX", value_name = "N", default_value_t = 10_000)]
     #[arg(help_heading = "Limits")]
     pub sessions_max: usize,
 
@@ -105,20 +106,15 @@ pub struct Options {
     #[arg(help_heading = "Limits")]
     pub sessions_per_address_max: usize,
 
-    /// Rooms at once.
-    #[arg(long, env = "ROUNDTABLE_ROOMS_MAX", value_name = "N", default_value_t = 1024)]
-    #[arg(help_heading = "Limits")]
-    pub rooms_max: usize,
-
     /// Sessions in one room.
-    #[arg(long, env = "ROUNDTABLE_SESSIONS_PER_ROOM_MAX", value_name = "N", default_value_t = 1024)]
+    #[arg(long, env = "ROUNDTABLE_SESSIONS_PER_ROOM_MAX", value_name = "N", default_value_t = 2_000)]
     #[arg(help_heading = "Limits")]
     pub sessions_per_room_max: usize,
 
-    /// Tracks one session may publish.
-    #[arg(long, env = "ROUNDTABLE_TRACKS_PER_SESSION_MAX", value_name = "N", default_value_t = 64)]
+    /// Tracks in one room.
+    #[arg(long, env = "ROUNDTABLE_TRACKS_PER_ROOM_MAX", value_name = "N", default_value_t = 20_000)]
     #[arg(help_heading = "Limits")]
-    pub tracks_per_session_max: usize,
+    pub tracks_per_room_max: usize,
 
     /// How long sessions are given to leave when the relay is told to stop.
     #[arg(long, env = "ROUNDTABLE_STOP_TIMEOUT", value_name = "TIME", default_value = "3s")]
