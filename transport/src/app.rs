@@ -2,11 +2,12 @@
 
 use std::{
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use bytes::Bytes;
 use roundtable_moqt::{Event, ObjectDatagram, Session, StreamId, message::RequestId};
+
+use crate::datagrams::DatagramSender;
 
 /// One side of one session: relay, publisher or subscriber. All calls come from the session's one task, in
 /// turns of a bounded amount of work; none may block. After every turn the driver sends what the session wants
@@ -22,7 +23,12 @@ pub trait App: Send {
     fn datagrams_drained(&mut self, io: &mut Io<'_>);
 
     /// Messages from outside the session (channels, wake-ups). Called in every turn; registers its waker.
-    /// `Ready` ends the driver after what is queued has been sent: the session should be closed first.
+    ///
+    /// Also the place to write objects to streams: a little per call, as long as [`StreamState::unsent_bytes`] is
+    /// small. It is called again whenever QUIC has taken bytes, so nobody needs to wait for that.
+    ///
+    /// `Ready` ends the driver after what is queued has been sent: the session should be closed first. If it is
+    /// not, it is closed then, without an error.
     fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io<'_>) -> Poll<()>;
 
     /// When [`App::handle_timeout`] wants to be called.
@@ -44,66 +50,12 @@ pub struct Io<'a> {
     pub streams: &'a dyn StreamState,
 }
 
-/// Backpressure of outgoing streams.
+/// Backpressure of outgoing streams. Counts what the calls before this one left: what is written in the present
+/// call is not in it yet.
 pub trait StreamState {
     /// Bytes handed over for `stream` that QUIC has not taken yet. Writers keep it small, so that priorities
     /// and deadlines keep their meaning.
     fn unsent_bytes(&self, stream: StreamId) -> usize;
     /// The same, all streams together.
     fn unsent_bytes_total(&self) -> usize;
-}
-
-/// Sends the datagrams of one connection, from any task. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct DatagramSender {}
-
-#[allow(unused_variables)]
-impl DatagramSender {
-    /// What stands in front of every datagram of this session: the quarter session id of WebTransport (one byte
-    /// for a connection's first session), or nothing. Two sessions with equal prefixes can share bytes.
-    pub fn prefix(&self) -> &[u8] {
-        unimplemented!()
-    }
-    /// Largest datagram the path takes now, bytes, prefix included. 0 when the peer takes none.
-    pub fn bytes_max(&self) -> usize {
-        unimplemented!()
-    }
-    /// Bytes that can be sent now without pushing older datagrams out of QUIC's buffer.
-    pub fn space(&self) -> usize {
-        unimplemented!()
-    }
-    /// Hands one datagram, prefix included, to QUIC.
-    pub fn send(&self, bytes: Bytes) -> Result<(), SendError> {
-        unimplemented!()
-    }
-    /// The connection's figures.
-    pub fn stats(&self) -> PathStats {
-        unimplemented!()
-    }
-}
-
-/// Why a datagram was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendError {
-    /// Larger than [`DatagramSender::bytes_max`].
-    TooLarge,
-    /// The connection is gone.
-    Closed,
-}
-
-/// Figures of a connection.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PathStats {
-    /// Smoothed round trip.
-    pub rtt: Duration,
-    /// Packets sent and lost since the start.
-    pub packets_sent: u64,
-    /// See above.
-    pub packets_lost: u64,
-    /// Congestion window, bytes.
-    pub window_bytes: u64,
-    /// UDP bytes sent and received.
-    pub bytes_sent: u64,
-    /// See above.
-    pub bytes_received: u64,
 }

@@ -1,0 +1,93 @@
+//! What both sides agree with QUIC: time-outs, windows, datagram buffers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::ControllerFactory};
+
+/// Settings of every QUIC connection, either side.
+#[derive(Clone)]
+pub struct QuicConfig {
+    /// A peer that is silent for so long is gone. The smaller of both sides' counts, and a browser notices a dead
+    /// server only by it.
+    pub idle_timeout: Duration,
+    /// Pings after so long without traffic; well below [`Self::idle_timeout`], so that two may get lost.
+    pub keep_alive: Duration,
+    /// Bidirectional streams the peer may have open: its requests.
+    pub peer_bidirectional_streams_max: u32,
+    /// Unidirectional streams the peer may have open: control, subgroups, FETCH responses.
+    pub peer_unidirectional_streams_max: u32,
+    /// Bytes of one stream, and of all, that may lie here unread.
+    pub stream_receive_bytes_max: u32,
+    /// See above.
+    pub receive_bytes_max: u32,
+    /// Bytes of streams handed to QUIC and not acknowledged; what is more waits in the driver, where priorities
+    /// still count.
+    pub send_bytes_max: u64,
+    /// Bytes of datagrams that wait to be read; the oldest are dropped when there are more.
+    pub datagram_receive_bytes_max: usize,
+    /// Bytes of datagrams that wait to be sent, in order of arrival. Small: a megabyte would be four seconds of
+    /// video that nobody wants any more.
+    pub datagram_send_bytes_max: usize,
+    /// UDP payload to begin with, bytes.
+    pub mtu_initial: u16,
+    /// UDP payload that path MTU discovery tries to reach, bytes.
+    pub mtu_max: u16,
+    /// Congestion controller; `None` is quinn's default.
+    pub congestion: Option<Arc<dyn ControllerFactory + Send + Sync>>,
+}
+
+impl Default for QuicConfig {
+    fn default() -> Self {
+        QuicConfig {
+            idle_timeout: Duration::from_secs(6),
+            keep_alive: Duration::from_secs(2),
+            peer_bidirectional_streams_max: 1024,
+            peer_unidirectional_streams_max: 1024,
+            stream_receive_bytes_max: 1 << 20,
+            receive_bytes_max: 8 << 20,
+            send_bytes_max: 1 << 20,
+            datagram_receive_bytes_max: 2 << 20,
+            datagram_send_bytes_max: 64 << 10,
+            mtu_initial: 1200,
+            mtu_max: 1452,
+            congestion: None,
+        }
+    }
+}
+
+impl QuicConfig {
+    /// The same for quinn.
+    pub(crate) fn transport(&self) -> TransportConfig {
+        let mut mtu_discovery = MtuDiscoveryConfig::default();
+        mtu_discovery.upper_bound(self.mtu_max);
+
+        let mut transport = TransportConfig::default();
+        transport
+            .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
+            .keep_alive_interval(Some(self.keep_alive))
+            .max_concurrent_bidi_streams(VarInt::from_u32(self.peer_bidirectional_streams_max))
+            .max_concurrent_uni_streams(VarInt::from_u32(self.peer_unidirectional_streams_max))
+            .stream_receive_window(VarInt::from_u32(self.stream_receive_bytes_max))
+            .receive_window(VarInt::from_u32(self.receive_bytes_max))
+            .send_window(self.send_bytes_max)
+            .datagram_receive_buffer_size(Some(self.datagram_receive_bytes_max))
+            .datagram_send_buffer_size(self.datagram_send_bytes_max)
+            .initial_mtu(self.mtu_initial)
+            .mtu_discovery_config(Some(mtu_discovery));
+        if let Some(congestion) = &self.congestion {
+            transport.congestion_controller_factory(congestion.clone());
+        }
+        transport
+    }
+}
+
+impl fmt::Debug for QuicConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicConfig")
+            .field("idle_timeout", &self.idle_timeout)
+            .field("keep_alive", &self.keep_alive)
+            .field("datagram_send_bytes_max", &self.datagram_send_bytes_max)
+            .field("congestion", &self.congestion.as_ref().map(|_| "custom"))
+            .finish_non_exhaustive()
+    }
+}
