@@ -16,6 +16,7 @@
 pub mod budget;
 pub mod filter;
 pub mod marks;
+mod pairs;
 pub mod queue;
 pub mod terms;
 pub mod track;

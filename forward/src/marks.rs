@@ -3,7 +3,7 @@
 
 use roundtable_moqt::vi64;
 
-use crate::terms::IMMUTABLE_PROPERTIES;
+use crate::pairs::{self, Value};
 
 /// Video Frame Marking of LOC-04 (RFC 9626), and where the object stands in its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,10 +46,16 @@ impl Marks {
     /// The marks among an object's properties. `None` when it has no frame marking, or one that is wrong: then
     /// it is an object like any other.
     pub fn new(properties: &[u8]) -> Option<Self> {
-        let mut found = Found::default();
-        found.read(properties, true)?;
-        let bits = found.marking?;
-        let fragment = match found.fragment {
+        let mut marking = None;
+        // The inner `None` is a FRAGMENT that makes no sense.
+        let mut fragment = None;
+        pairs::walk(properties, &mut |key, value| match (key, value) {
+            (FRAME_MARKING, Value::Bytes(value)) => marking = value.first().copied(),
+            (FRAGMENT, Value::Bytes(value)) => fragment = Some(Fragment::new(value)),
+            _ => {}
+        })?;
+        let bits = marking?;
+        let fragment = match fragment {
             Some(fragment) => Some(fragment?),
             None => None,
         };
@@ -62,35 +68,6 @@ impl Marks {
             temporal_layer: bits & 0x07,
             fragment,
         })
-    }
-}
-
-#[derive(Default)]
-struct Found {
-    marking: Option<u8>,
-    /// The inner `None` is a FRAGMENT that makes no sense.
-    fragment: Option<Option<Fragment>>,
-}
-
-impl Found {
-    fn read(&mut self, mut properties: &[u8], is_outer: bool) -> Option<()> {
-        let mut key = 0_u64;
-        while !properties.is_empty() {
-            key = key.checked_add(vi64::take(&mut properties)?)?;
-            let number = vi64::take(&mut properties)?;
-            if key.is_multiple_of(2) {
-                continue;
-            }
-            let (value, rest) = properties.split_at_checked(usize::try_from(number).ok()?)?;
-            properties = rest;
-            match key {
-                FRAME_MARKING => self.marking = value.first().copied(),
-                FRAGMENT => self.fragment = Some(Fragment::new(value)),
-                IMMUTABLE_PROPERTIES if is_outer => self.read(value, false)?,
-                _ => {}
-            }
-        }
-        Some(())
     }
 }
 

@@ -9,6 +9,8 @@ use roundtable_moqt::{
     properties::{Reader, Value},
 };
 
+use crate::pairs::IMMUTABLE_PROPERTIES;
+
 /// Track properties that change how a relay handles the track. Everything else it only passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -87,9 +89,6 @@ impl Terms {
         Ok(())
     }
 }
-
-/// Carries pairs that nobody on the way may change (draft 12.7).
-pub(crate) const IMMUTABLE_PROPERTIES: u64 = 0x0B;
 
 /// A delivery timeout as both sides want it: the smaller of the two that are set (draft 8). Milliseconds; 0 and
 /// `None` are none.

@@ -1,17 +1,28 @@
 //! One track as a relay remembers it: its objects, what is known not to exist, its ends, and what its uplink lost.
 
+mod evict;
 mod fetch;
 mod gaps;
+mod insert;
 mod ranges;
+mod repair;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use roundtable_moqt::{Location, Object, message::Filter};
+use bytes::Bytes;
+use roundtable_moqt::{Forwarding, Location, message::Filter};
 
 pub use fetch::{Fetch, FetchCursor, Step};
-pub use gaps::{Gap, GapId, GapLimits, Repair};
+pub use gaps::{Gap, GapId, GapLimits};
+pub use insert::{Insert, Malformed};
+pub use repair::Repair;
 
-use crate::{Budget, Terms, Window, filter::InvalidRange};
+use crate::{Budget, Terms, Window, budget::Account, filter::InvalidRange};
+use gaps::Gaps;
+use ranges::{LAST, Ranges};
 
 /// How much of a track is remembered, and for how long.
 #[derive(Debug, Clone)]
@@ -44,158 +55,195 @@ impl Default for CacheLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublisherId(pub u64);
 
-/// What became of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Insert {
-    /// Seen for the first time: forward it.
-    New,
-    /// Seen before: drop it.
-    Duplicate,
-    /// Older than what the track remembers, so nobody can tell whether it has come before. Not cached; forward it,
-    /// or subscribers of tracks whose groups do not grow with time would miss objects (draft 2.3.1).
-    TooOld,
-    /// Said not to exist before it came: neither cache nor forward it (draft 9.1).
-    Absent,
-    /// It contradicts what came before: neither cache nor forward it (draft 2.4.2).
-    Malformed(Malformed),
+/// One track. Not behind a lock of its own, and without a clock.
+#[derive(Debug)]
+pub struct Track {
+    limits: CacheLimits,
+    terms: Terms,
+    account: Account,
+    objects: BTreeMap<Location, Stored>,
+    /// Every group that has objects here, or whose end is known.
+    groups: BTreeMap<u64, Group>,
+    /// Known not to exist, the ends of groups and of the track included.
+    absent: Ranges,
+    /// Everything before is forgotten.
+    floor: Location,
+    largest: Option<Location>,
+    /// END_OF_TRACK: nothing exists from here on, and who said so.
+    end: Option<(Location, PublisherId)>,
+    gaps: Gaps,
+    counters: TrackCounters,
 }
 
-impl Insert {
-    /// True when subscribers should get it.
-    pub fn is_forwarded(self) -> bool {
-        matches!(self, Insert::New | Insert::TooOld)
+/// An object in the cache. Its location is the key.
+#[derive(Debug)]
+struct Stored {
+    publisher: PublisherId,
+    received: Instant,
+    forwarding: Forwarding,
+    /// With the track's default filled in.
+    priority: u8,
+    properties: Bytes,
+    payload: Bytes,
+}
+
+#[derive(Debug)]
+struct Group {
+    bytes: usize,
+    objects: u32,
+    last_received: Instant,
+    /// The first object id that does not exist, and who said so.
+    end: Option<(u64, PublisherId)>,
+    /// Objects came on subgroup streams: a missing object id need not be a lost datagram.
+    has_streams: bool,
+}
+
+/// What an entry of a map costs beyond the bytes of the object, roughly.
+const OBJECT_OVERHEAD_BYTES: usize = 256;
+/// The same for a group.
+const GROUP_OVERHEAD_BYTES: usize = 160;
+
+impl Stored {
+    fn cost(&self) -> usize {
+        self.properties.len() + self.payload.len() + OBJECT_OVERHEAD_BYTES
     }
 }
 
-/// How a track broke the draft's rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Malformed {
-    /// For people, fixed text.
-    pub reason: &'static str,
-    /// Who said the contrary before. When that is the publisher of this object, it has broken its own track, and
-    /// the track ends for everybody with MALFORMED_TRACK. When it is another one, one of the two is wrong: the
-    /// relay ends the subscription of the publisher that came later and [forgets](Track::remove_publisher) its
-    /// claims, so that nobody can end a track by publishing nonsense beside it.
-    pub contradicts: PublisherId,
-}
-
-/// One track. Not behind a lock of its own, and without a clock.
-#[derive(Debug)]
-pub struct Track {}
-
-#[allow(unused_variables)]
 impl Track {
     /// A track nobody has published to yet.
     pub fn new(limits: CacheLimits, budget: &Budget, terms: Terms) -> Self {
-        unimplemented!()
+        Track {
+            gaps: Gaps::new(limits.gaps.clone()),
+            limits,
+            terms,
+            account: budget.open(),
+            objects: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            absent: Ranges::default(),
+            floor: Location::new(0, 0),
+            largest: None,
+            end: None,
+            counters: TrackCounters::default(),
+        }
     }
 
     /// What the publisher says about the track; from SUBSCRIBE_OK, PUBLISH or FETCH_OK.
     pub fn set_terms(&mut self, terms: Terms) {
-        unimplemented!()
+        self.terms = terms;
     }
 
     /// See [`Self::set_terms`].
     pub fn terms(&self) -> &Terms {
-        unimplemented!()
-    }
-
-    /// An object that came in a subscription, as a datagram or on a subgroup stream.
-    ///
-    /// The cache keeps the object's `Bytes` as they are, and with them whatever memory they are slices of: hand
-    /// over the bytes that were built for forwarding rather than slices of a receive buffer.
-    pub fn insert(&mut self, now: Instant, publisher: PublisherId, object: &Object) -> Insert {
-        unimplemented!()
-    }
-
-    /// An object out of the answer to a FETCH: fills the cache, and says nothing about the live edge.
-    pub fn insert_fetched(&mut self, now: Instant, publisher: PublisherId, object: &Object) -> Insert {
-        unimplemented!()
-    }
-
-    /// FIN of a subgroup stream whose header has the END_OF_GROUP bit: the largest object that came on it is the
-    /// group's last.
-    pub fn end_group(&mut self, publisher: PublisherId, last: Location) -> Result<(), Malformed> {
-        unimplemented!()
+        &self.terms
     }
 
     /// Forgets what a publisher said about ends, and its gaps. What it sent stays.
     pub fn remove_publisher(&mut self, publisher: PublisherId) {
-        unimplemented!()
+        self.gaps.remove_publisher(publisher);
+        if let Some((location, _)) = self.end.take_if(|(_, who)| *who == publisher) {
+            self.absent.remove(location, LAST);
+            // Groups may have ended before on somebody else's word.
+            for (id, group) in self.groups.range(location.group..) {
+                if let Some((end, _)) = group.end {
+                    self.absent.insert(Location::new(*id, end), Location::new(*id, u64::MAX));
+                }
+            }
+        }
+        for (id, group) in &mut self.groups {
+            if let Some((end, _)) = group.end.take_if(|(_, who)| *who == publisher) {
+                self.absent.remove(Location::new(*id, end), Location::new(*id, u64::MAX));
+            }
+        }
+        if let Some((location, _)) = self.end {
+            self.absent.insert(location, LAST);
+        }
     }
 
     /// The largest location of an object seen or heard of; statuses do not count.
     pub fn largest(&self) -> Option<Location> {
-        unimplemented!()
+        self.largest
     }
 
     /// LARGEST_OBJECT of a message of the publisher.
     pub fn note_largest(&mut self, largest: Location) {
-        unimplemented!()
+        self.largest = self.largest.max(Some(largest));
     }
 
     /// The window of a subscription's filter now (draft 5.1.2).
     pub fn window(&self, filter: Option<Filter>) -> Result<Window, InvalidRange> {
-        unimplemented!()
+        let window = Window::new(filter, self.largest)?;
+        let last = Location::new(window.end_group, u64::MAX);
+        let has_ended = window.end_group < u64::MAX
+            && self.largest.is_some_and(|largest| {
+                largest.group == window.end_group
+                    && largest.object.checked_add(1).is_none_or(|next| {
+                        let rest = self.absent.around(Location::new(largest.group, next));
+                        rest.is_some_and(|(_, end)| end >= last)
+                    })
+            });
+        if has_ended { Err(InvalidRange) } else { Ok(window) }
     }
 
-    /// Bytes a joiner would be sent to have `group` from its object 0 on; `None` when its start is not here, so that
-    /// asking for a new group is the better way (docs/wire.md, "Joining").
+    /// Bytes a joiner would be sent to have `group` from its object 0 on; `None` when its start is not here, so
+    /// that asking for a new group is the better way (docs/wire.md, "Joining").
     pub fn join_bytes(&self, group: u64) -> Option<usize> {
-        unimplemented!()
+        let has_start = self.objects.contains_key(&Location::new(group, 0));
+        let held = self.groups.get(&group).filter(|_| has_start)?;
+        Some(held.bytes.saturating_sub(held.objects as usize * OBJECT_OVERHEAD_BYTES))
     }
 
     /// True when the object is in the cache.
     pub fn has(&self, location: Location) -> bool {
-        unimplemented!()
+        self.objects.contains_key(&location)
     }
 
     /// Ranges to FETCH from their publishers now, each once: pass what comes back to [`Repair`].
     pub fn gaps(&mut self, now: Instant) -> Vec<Gap> {
-        unimplemented!()
+        let objects = &self.objects;
+        self.gaps.due(now, |start, end, max| objects.range(start..end).take(max).count())
     }
 
     /// When [`Self::gaps`] may have something new, if nothing is inserted before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
+        self.gaps.poll_timeout()
     }
 
     /// The publisher does not answer FETCH: its gaps are no longer reported.
     pub fn stop_repairs(&mut self, publisher: PublisherId) {
-        unimplemented!()
-    }
-
-    /// Begins to answer a FETCH. `start` and `end` as in the message (`end` is the last object plus one, or object 0
-    /// for the whole group). Waits for repairs until `patience`.
-    pub fn fetch(
-        &self,
-        start: Location,
-        end: Location,
-        order: roundtable_moqt::message::GroupOrder,
-        patience: Instant,
-    ) -> Result<Fetch, InvalidRange> {
-        unimplemented!()
-    }
-
-    /// The next piece of a FETCH. Short: the lock around the track can be released between two calls.
-    pub fn next(&self, cursor: &mut FetchCursor, now: Instant) -> Step {
-        unimplemented!()
-    }
-
-    /// Gives up what is too old or over a limit. Call it about once a second.
-    pub fn evict(&mut self, now: Instant) {
-        unimplemented!()
+        self.gaps.silence(publisher);
     }
 
     /// Bytes held, bookkeeping included.
     pub fn bytes(&self) -> usize {
-        unimplemented!()
+        self.account.bytes()
     }
 
     /// What happened that nobody was told about.
     pub fn counters(&self) -> TrackCounters {
-        unimplemented!()
+        TrackCounters {
+            gaps_asked: self.gaps.asked,
+            gaps_closed_late: self.gaps.closed_late,
+            gaps_given_up: self.gaps.given_up,
+            ..self.counters
+        }
+    }
+
+    fn set_absent(&mut self, start: Location, end: Location) {
+        self.absent.insert(start.max(self.floor), end);
+        self.gaps.close(start, end);
+        self.trim();
+    }
+
+    fn give_up(&mut self, start: Location, end: Location) {
+        self.gaps.close(start, end);
+    }
+
+    fn repaired(&mut self, gap: GapId) {
+        self.gaps.resolved(gap);
+    }
+
+    fn repair_failed(&mut self, now: Instant, gap: GapId) {
+        self.gaps.failed(now, gap);
     }
 }
 
@@ -214,8 +262,8 @@ pub struct TrackCounters {
     pub groups_evicted: u64,
     /// Gaps reported to be asked for.
     pub gaps_asked: u64,
-    /// Gaps that closed without being asked for.
+    /// Missing objects that came before they were asked for.
     pub gaps_closed_late: u64,
-    /// Gaps nobody could fill.
+    /// Missing ranges that nobody could fill in time.
     pub gaps_given_up: u64,
 }
