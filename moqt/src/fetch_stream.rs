@@ -1,12 +1,19 @@
 //! FETCH responses (draft 11.4.4): an encoder for one outgoing stream, a decoder for one incoming.
 
-use bytes::{Bytes, BytesMut};
+mod decoder;
+mod encoder;
+mod prior;
 
-use crate::{
-    error::Violation,
-    message::{GroupOrder, RequestId},
-    object::{Location, Object},
-};
+#[cfg(test)]
+mod tests;
+
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+
+use crate::object::{Location, Object};
+
+/// Type of a FETCH stream (draft 11.4.4).
+pub const FETCH_HEADER: u64 = 0x05;
 
 /// What a FETCH stream carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,62 +26,32 @@ pub enum FetchItem {
     Unknown(Location),
 }
 
-/// Writes one FETCH stream.
-#[derive(Debug)]
-pub struct Encoder {}
-
-impl Encoder {
-    /// Appends the header to `out`.
-    pub fn new(_request: RequestId, _order: GroupOrder, _out: &mut BytesMut) -> Self {
-        unimplemented!()
-    }
-
-    /// Appends an item's header to `out`, and returns the payload that follows it, not copied (empty for
-    /// ranges). `None` when the item does not follow the one before in the stream's order.
-    #[must_use]
-    pub fn item(&mut self, _item: &FetchItem, _out: &mut BytesMut) -> Option<Bytes> {
-        unimplemented!()
+impl FetchItem {
+    /// Where the object stands, or the range ends.
+    pub fn location(&self) -> Location {
+        match self {
+            FetchItem::Object(object) => object.location,
+            FetchItem::NonExistent(end) | FetchItem::Unknown(end) => *end,
+        }
     }
 }
 
-/// Reads one FETCH stream, in whatever pieces it arrives.
-#[derive(Debug)]
-pub struct Decoder {}
-
-impl Decoder {
-    /// A decoder that takes the stream from its type on. The order is that of the FETCH; it must be given
-    /// with [`Self::order`] before the second group can be read.
-    pub fn new(_object_bytes_max: usize) -> Self {
-        unimplemented!()
-    }
-
-    /// The request of the header, once it has come.
-    pub fn request(&mut self) -> Result<Option<RequestId>, Violation> {
-        unimplemented!()
-    }
-
-    /// The order asked for by the request.
-    pub fn order(&mut self, _order: GroupOrder) {
-        unimplemented!()
-    }
-
-    /// More bytes of the stream.
-    pub fn push(&mut self, _bytes: Bytes) {
-        unimplemented!()
-    }
-
-    /// The next item, `None` until more bytes come.
-    pub fn poll(&mut self) -> Result<Option<FetchItem>, Violation> {
-        unimplemented!()
-    }
-
-    /// The stream's FIN: an error in the middle of an item.
-    pub fn finish(&self) -> Result<(), Violation> {
-        unimplemented!()
-    }
-
-    /// Bytes held, for limits.
-    pub fn buffered_bytes(&self) -> usize {
-        unimplemented!()
-    }
+/// Serialization Flags: which fields an object has, and what it shares with the one before.
+mod flags {
+    pub(super) const SUBGROUP: u64 = 0x03;
+    pub(super) const SUBGROUP_ZERO: u64 = 0x00;
+    pub(super) const SUBGROUP_PRIOR: u64 = 0x01;
+    pub(super) const SUBGROUP_NEXT: u64 = 0x02;
+    pub(super) const SUBGROUP_PRESENT: u64 = 0x03;
+    pub(super) const OBJECT_DELTA: u64 = 0x04;
+    pub(super) const GROUP_DELTA: u64 = 0x08;
+    pub(super) const PRIORITY: u64 = 0x10;
+    pub(super) const PROPERTIES: u64 = 0x20;
+    pub(super) const DATAGRAM: u64 = 0x40;
+    pub(super) const MAX: u64 = 0x7F;
+    /// End of Non-Existent Range. Its two ids are absolute and no payload length follows: the draft leaves
+    /// both unsaid, implementations agree (moq-wg/moq-transport issue 1861).
+    pub(super) const NON_EXISTENT: u64 = 0x8C;
+    /// End of Unknown Range, in the same form.
+    pub(super) const UNKNOWN: u64 = 0x10C;
 }

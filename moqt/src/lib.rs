@@ -5,10 +5,13 @@
 //!
 //! - [`name`], [`object`], [`message`], [`error`]: the draft's nouns as types.
 //! - [`vi64`], [`properties`]: the two encodings everything else is made of.
-//! - [`datagram`], [`subgroup`], [`fetch_stream`]: objects on the wire, decoded in place.
+//! - [`datagram`], [`subgroup`], [`fetch_stream`]: objects on the wire, decoded in place; [`stream_type`] tells which.
 //! - [`codec`]: control messages to bytes and back; its `wire` file is the only one that names the codec crate.
 //! - [`session`]: one MoQT session, either role.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod chunks;
 pub mod codec;
 pub mod datagram;
 pub mod error;
@@ -18,6 +21,7 @@ pub mod name;
 pub mod object;
 pub mod properties;
 pub mod session;
+pub mod stream_type;
 pub mod subgroup;
 pub mod vi64;
 

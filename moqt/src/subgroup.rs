@@ -1,8 +1,15 @@
 //! Subgroup streams (draft 11.4.2): an encoder for one outgoing stream, a decoder for one incoming.
 
-use bytes::{Bytes, BytesMut};
+mod decoder;
+mod encoder;
 
-use crate::{error::Violation, message::TrackAlias, object::Object};
+#[cfg(test)]
+mod tests;
+
+pub use decoder::{Decoder, Item};
+pub use encoder::Encoder;
+
+use crate::{error::Violation, message::TrackAlias};
 
 /// Header of a subgroup stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,63 +30,61 @@ pub struct SubgroupHeader {
     pub has_properties: bool,
 }
 
-/// Writes one subgroup stream.
-#[derive(Debug)]
-pub struct Encoder {
-    _header: SubgroupHeader,
-    _previous: Option<u64>,
+/// How the header says its subgroup (SUBGROUP_ID_MODE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SubgroupMode {
+    Zero,
+    FirstObject,
+    Present,
 }
 
-impl Encoder {
-    /// Appends the header to `out`. `header.subgroup` is `Some`.
-    pub fn new(_header: SubgroupHeader, _out: &mut BytesMut) -> Self {
-        unimplemented!()
+/// The type of a subgroup stream: flags that say which fields stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind(u8);
+
+impl Kind {
+    const SUBGROUP: u8 = 0x10;
+    const PROPERTIES: u8 = 0x01;
+    const MODE: u8 = 0x06;
+    const END_OF_GROUP: u8 = 0x08;
+    const DEFAULT_PRIORITY: u8 = 0x20;
+    const FIRST_OBJECT: u8 = 0x40;
+
+    fn from_code(code: u64) -> Result<Self, Violation> {
+        let bits = u8::try_from(code).ok().filter(|bits| bits & 0x90 == Self::SUBGROUP);
+        let kind = Kind(bits.ok_or(Violation::protocol("no type of a subgroup stream"))?);
+        if kind.0 & Self::MODE == Self::MODE {
+            return Err(Violation::protocol("a reserved way to say the subgroup"));
+        }
+        Ok(kind)
     }
 
-    /// Appends the object's header to `out` and returns the payload that follows it, not copied.
-    /// Objects ascend; `None` when this one does not follow.
-    #[must_use]
-    pub fn object(&mut self, _object: &Object, _out: &mut BytesMut) -> Option<Bytes> {
-        unimplemented!()
-    }
-}
-
-/// Reads one subgroup stream, in whatever pieces it arrives.
-#[derive(Debug)]
-pub struct Decoder {}
-
-/// What a decoder found next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// The stream's header; always first, once.
-    Header(SubgroupHeader),
-    /// A whole object (possibly a status). Its subgroup is resolved.
-    Object(Object),
-}
-
-impl Decoder {
-    /// A decoder that takes the stream from its type on; larger objects than the limit are a violation.
-    pub fn new(_object_bytes_max: usize) -> Self {
-        unimplemented!()
+    /// The type that says all of `header`, the smallest one if its subgroup is known.
+    fn of(header: &SubgroupHeader) -> Self {
+        let mode = match header.subgroup {
+            Some(0) => 0x00,
+            None => 0x02,
+            Some(_) => 0x04,
+        };
+        let flags = [
+            (Self::PROPERTIES, header.has_properties),
+            (Self::END_OF_GROUP, header.ends_group),
+            (Self::DEFAULT_PRIORITY, header.priority.is_none()),
+            (Self::FIRST_OBJECT, header.first_object),
+        ];
+        let flags: u8 = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum();
+        Kind(Self::SUBGROUP | mode | flags)
     }
 
-    /// More bytes of the stream.
-    pub fn push(&mut self, _bytes: Bytes) {
-        unimplemented!()
+    const fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
     }
 
-    /// The next item, `None` until more bytes come.
-    pub fn poll(&mut self) -> Result<Option<Item>, Violation> {
-        unimplemented!()
-    }
-
-    /// The stream's FIN: an error in the middle of an object.
-    pub fn finish(&self) -> Result<(), Violation> {
-        unimplemented!()
-    }
-
-    /// Bytes held, for limits.
-    pub fn buffered_bytes(&self) -> usize {
-        unimplemented!()
+    const fn mode(self) -> SubgroupMode {
+        match self.0 & Self::MODE {
+            0x00 => SubgroupMode::Zero,
+            0x02 => SubgroupMode::FirstObject,
+            _ => SubgroupMode::Present,
+        }
     }
 }

@@ -52,6 +52,10 @@ pub fn take(buf: &mut impl Buf) -> Option<u64> {
         return None;
     }
     let first = *buf.chunk().first()?;
+    if first < 0x80 {
+        buf.advance(1);
+        return Some(first.into());
+    }
     let len = len_of(first);
     if buf.remaining() < len {
         return None;
@@ -85,6 +89,17 @@ mod tests {
             let mut buf = Bytes::copy_from_slice(bytes);
             assert_eq!(take(&mut buf), Some(value));
             assert!(buf.is_empty());
+        }
+    }
+
+    #[test]
+    fn longer_encodings_than_needed_decode() {
+        for len in 1..=9_usize {
+            let mut bytes = vec![0_u8; len];
+            bytes[0] = if len == 9 { 0xff } else { !(0xff_u8 >> (len - 1)) };
+            bytes[len - 1] |= 0x05;
+            let mut buf = &bytes[..];
+            assert_eq!((take(&mut buf), buf.len()), (Some(5), 0), "{len} bytes");
         }
     }
 
