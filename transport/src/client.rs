@@ -4,7 +4,7 @@ mod race;
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -145,6 +145,11 @@ impl Target {
 
     /// Addresses to try, at most one of each family, the resolver's favourite first.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        if self.host.eq_ignore_ascii_case("localhost") {
+            // Both by definition (RFC 6761), whatever the hosts file knows.
+            let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            return Ok(loopback.map(|address| SocketAddr::new(address, self.port)).to_vec());
+        }
         let name_error = |source| ConnectError::Name { host: self.host.clone(), source };
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(name_error)?.collect();

@@ -54,6 +54,11 @@ impl Certificates {
         Ok(())
     }
 
+    /// The chain in use, end entity first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.current().cert.clone()
+    }
+
     /// The hash that clients can pin.
     pub fn hash(&self) -> Option<CertificateHash> {
         self.current().end_entity_cert().ok().map(CertificateHash::of)
