@@ -1,16 +1,24 @@
 //! Everything waiting for one downstream connection: datagrams and subgroup streams of all its subscriptions, in
 //! the order of draft 7.2, with the deadlines of draft 8 and a drop policy that knows frames.
 
+mod datagrams;
+mod frames;
 mod subgroups;
+mod subscriptions;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use roundtable_moqt::{Location, Object, StreamResetCode, message::GroupOrder};
+use roundtable_moqt::{Location, message::GroupOrder};
 
 pub use subgroups::{OutgoingStream, StreamStep, Subgroup, UpstreamStream};
 
 use crate::{Marks, Window};
+use subgroups::StreamTurns;
+use subscriptions::{Subscriptions, Turn};
 
 /// Limits of one connection's queue. When full, the least important goes first.
 #[derive(Debug, Clone)]
@@ -161,148 +169,105 @@ pub struct Counters {
     pub too_large: u64,
 }
 
+impl Counters {
+    fn count(&mut self, reason: DropReason) {
+        let counter = match reason {
+            DropReason::Deadline => &mut self.deadline,
+            DropReason::Full => &mut self.full,
+            DropReason::IncompleteFrame => &mut self.incomplete_frame,
+            DropReason::SkippedGroup => &mut self.skipped_group,
+            DropReason::TooLarge => &mut self.too_large,
+        };
+        *counter += 1;
+    }
+
+    /// Everything that was not sent.
+    pub fn dropped(&self) -> u64 {
+        self.deadline + self.full + self.incomplete_frame + self.skipped_group + self.too_large
+    }
+}
+
 /// One downstream connection: all its tracks.
 #[derive(Debug)]
-pub struct Queue {}
+pub struct Queue {
+    limits: QueueLimits,
+    subscriptions: Subscriptions,
+    counters: Counters,
 
-#[allow(unused_variables)]
+    datagrams: usize,
+    datagram_bytes: usize,
+    /// Subscriptions with datagrams waiting, the next first.
+    turns: BTreeSet<Turn>,
+    /// What the subscription last served had been sent before.
+    served: u64,
+    swept: Option<Instant>,
+    /// Subscriptions that wait for a new group.
+    skipping: Vec<SubscriptionKey>,
+
+    streams: StreamTurns,
+}
+
 impl Queue {
     /// An empty queue.
     pub fn new(limits: QueueLimits) -> Self {
-        unimplemented!()
+        Queue {
+            limits,
+            subscriptions: Subscriptions::default(),
+            counters: Counters::default(),
+            datagrams: 0,
+            datagram_bytes: 0,
+            turns: BTreeSet::new(),
+            served: 0,
+            swept: None,
+            skipping: Vec::new(),
+            streams: StreamTurns::default(),
+        }
     }
-
-    // ---- subscriptions
 
     /// A new subscription.
     pub fn subscribe(&mut self, settings: Settings) -> SubscriptionKey {
-        unimplemented!()
+        self.subscriptions.insert(settings)
     }
 
-    /// Its settings changed; a new priority also moves what is waiting, a new window or forward state also drops it.
+    /// Its settings changed: a new priority also moves what is waiting, a new window or forward state also drops
+    /// it. The group order of a subscription cannot change (draft 7.1); the old one stays.
     pub fn update(&mut self, subscription: SubscriptionKey, settings: Settings) {
-        unimplemented!()
+        let Some(found) = self.subscriptions.get_mut(subscription) else { return };
+        found.settings = Settings { group_order: found.settings.group_order, ..settings };
+        self.retain_wanted(subscription);
+        self.update_turn(subscription);
+        self.reset_unwanted(subscription);
     }
 
     /// How it stands now.
     pub fn settings(&self, subscription: SubscriptionKey) -> Option<Settings> {
-        unimplemented!()
+        self.subscriptions.get(subscription).map(|found| found.settings)
     }
 
-    /// The subscription is over: what waits is forgotten, and so are its streams (the session resets them).
+    /// The subscription is over: what waits is forgotten, and so are its streams, which the session resets.
     pub fn remove(&mut self, subscription: SubscriptionKey) -> Counters {
-        unimplemented!()
+        let Some(mut found) = self.subscriptions.remove(subscription) else { return Counters::default() };
+        if let Some(turn) = found.turn.take() {
+            self.turns.remove(&turn);
+        }
+        self.datagrams -= found.waiting.len();
+        self.datagram_bytes -= found.waiting.values().map(datagrams::Waiting::len).sum::<usize>();
+        self.streams.forget(subscription, &mut found.streams);
+        found.counters
     }
-
-    // ---- datagrams
-
-    /// Offers a batch of one track's datagrams. What the network takes goes to `send` at once, in the draft's
-    /// order, together with what waited before; the rest waits. True when something waits: go on with
-    /// [`Self::drain`] when there is room.
-    ///
-    /// While nothing waits and nothing was dropped lately this is a loop over `batch` and nothing else.
-    pub fn offer(
-        &mut self,
-        now: Instant,
-        subscription: SubscriptionKey,
-        batch: &[Datagram],
-        path: Path,
-        send: impl FnMut(&Bytes),
-    ) -> bool {
-        unimplemented!()
-    }
-
-    /// Sends what waits as far as the network takes it. True when something still waits.
-    pub fn drain(&mut self, now: Instant, path: Path, send: impl FnMut(&Bytes)) -> bool {
-        unimplemented!()
-    }
-
-    /// Puts one datagram in the queue.
-    pub fn push(
-        &mut self,
-        now: Instant,
-        subscription: SubscriptionKey,
-        datagram: &Datagram,
-    ) -> Result<(), DropReason> {
-        unimplemented!()
-    }
-
-    /// The next datagram, if it fits. Those whose time is over are dropped on the way.
-    pub fn pop_datagram(&mut self, now: Instant, path: Path) -> Option<Bytes> {
-        unimplemented!()
-    }
-
-    /// True while datagrams wait.
-    pub fn has_datagrams(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Subscriptions that skip to the next group because a frame was dropped that others depend on: for each the
-    /// relay should ask for a new group upstream. Each is named at most once a second, and not before the queue is
-    /// at most half full: a key frame helps nobody while there is no room for it.
-    pub fn new_groups_wanted(&mut self, now: Instant) -> Vec<SubscriptionKey> {
-        unimplemented!()
-    }
-
-    // ---- subgroup streams
-
-    /// An object that came on a subgroup stream.
-    pub fn push_object(
-        &mut self,
-        now: Instant,
-        subscription: SubscriptionKey,
-        upstream: &UpstreamStream,
-        received: Instant,
-        object: &Object,
-    ) {
-        unimplemented!()
-    }
-
-    /// The upstream stream ended: `None` by FIN, else by reset.
-    pub fn end_stream(
-        &mut self,
-        now: Instant,
-        subscription: SubscriptionKey,
-        upstream: &UpstreamStream,
-        reset: Option<StreamResetCode>,
-    ) {
-        unimplemented!()
-    }
-
-    /// What to do next on the connection's subgroup streams.
-    pub fn pop_stream(&mut self, now: Instant) -> Option<StreamStep> {
-        unimplemented!()
-    }
-
-    /// The subscriber stopped a stream, or the session could not open it: nothing more of that subgroup is sent.
-    pub fn stop_stream(&mut self, stream: OutgoingStream) {
-        unimplemented!()
-    }
-
-    /// True while [`Self::pop_stream`] has something.
-    pub fn has_streams(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// When [`Self::pop_stream`] may have something new although nothing was pushed (delivery timeouts).
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
-    }
-
-    // ---- figures
 
     /// All subscriptions together, those that are over too.
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        self.counters
     }
 
     /// One subscription.
     pub fn subscription_counters(&self, subscription: SubscriptionKey) -> Option<Counters> {
-        unimplemented!()
+        self.subscriptions.get(subscription).map(|found| found.counters)
     }
 
     /// Bytes waiting, datagrams and stream objects.
     pub fn bytes(&self) -> usize {
-        unimplemented!()
+        self.datagram_bytes + self.streams.bytes()
     }
 }
