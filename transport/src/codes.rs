@@ -5,7 +5,7 @@
 
 use quinn::VarInt;
 use roundtable_moqt::SessionError;
-use web_transport_quinn::proto::{error_from_http3, error_to_http3};
+use web_transport_proto::{error_from_http3, error_to_http3};
 
 /// How a session's codes stand on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +55,22 @@ pub(crate) mod http3 {
 
     /// H3_NO_ERROR.
     pub(crate) const NO_ERROR: VarInt = VarInt::from_u32(0x100);
-    /// H3_GENERAL_PROTOCOL_ERROR.
-    pub(crate) const PROTOCOL_ERROR: VarInt = VarInt::from_u32(0x101);
     /// H3_STREAM_CREATION_ERROR.
     pub(crate) const STREAM_CREATION: VarInt = VarInt::from_u32(0x103);
+    /// H3_FRAME_UNEXPECTED.
+    pub(crate) const FRAME_UNEXPECTED: VarInt = VarInt::from_u32(0x105);
+    /// H3_FRAME_ERROR.
+    pub(crate) const FRAME_ERROR: VarInt = VarInt::from_u32(0x106);
     /// H3_EXCESSIVE_LOAD.
     pub(crate) const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(0x107);
+    /// H3_SETTINGS_ERROR.
+    pub(crate) const SETTINGS_ERROR: VarInt = VarInt::from_u32(0x109);
+    /// H3_MISSING_SETTINGS.
+    pub(crate) const MISSING_SETTINGS: VarInt = VarInt::from_u32(0x10a);
     /// H3_REQUEST_REJECTED.
     pub(crate) const REQUEST_REJECTED: VarInt = VarInt::from_u32(0x10b);
-    /// H3_VERSION_FALLBACK: this cannot be served over HTTP/3.
-    pub(crate) const VERSION_FALLBACK: VarInt = VarInt::from_u32(0x110);
+    /// QPACK_DECOMPRESSION_FAILED.
+    pub(crate) const QPACK_FAILED: VarInt = VarInt::from_u32(0x200);
     /// WEBTRANSPORT_BUFFERED_STREAM_REJECTED: a stream of a session that does not exist.
     pub(crate) const UNKNOWN_SESSION: VarInt = VarInt::from_u32(0x3994_bd84);
 }

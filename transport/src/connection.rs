@@ -9,11 +9,12 @@ use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use quinn::VarInt;
 use roundtable_moqt::{SessionError, StreamKind, session::Carrier};
-use web_transport_quinn::proto;
+use web_transport_proto as proto;
 
 use crate::{
     codes::{CodeSpace, http3},
     datagrams::DatagramSender,
+    web_transport::{self, Farewell},
 };
 
 /// One session's connection. Dropping it closes the connection.
@@ -26,7 +27,7 @@ enum Kind {
     /// Raw QUIC, either side. A client's endpoint stays, to say goodbye before the process ends.
     Quic { dialled: Option<(quinn::Endpoint, SetupTarget)> },
     /// WebTransport, accepted. Holds the CONNECT stream.
-    Served(Box<web_transport_quinn::Session>),
+    Served(Box<web_transport::Session>),
     /// WebTransport, dialled.
     Dialled(Arc<Dialled>),
 }
@@ -73,8 +74,8 @@ impl Connection {
         Connection { quic, kind: Kind::Quic { dialled: Some((endpoint, setup_target)) } }
     }
 
-    pub(crate) fn served(session: web_transport_quinn::Session) -> Self {
-        Connection { quic: (*session).clone(), kind: Kind::Served(Box::new(session)) }
+    pub(crate) fn served(session: web_transport::Session) -> Self {
+        Connection { quic: session.quic().clone(), kind: Kind::Served(Box::new(session)) }
     }
 
     pub(crate) fn dialled(dialled: Dialled) -> Self {
@@ -214,28 +215,31 @@ impl Connection {
         }))
     }
 
-    /// Closes the session with the draft's code. A WebTransport server says so on the CONNECT stream, where a
-    /// browser looks, and closes QUIC when the peer has, or has had the time to.
-    pub(crate) fn close(&self, code: SessionError, reason: &str) {
+    /// Completes when the peer of a served WebTransport session ends it on the CONNECT stream. `None` for other
+    /// kinds, and the second time.
+    pub(crate) fn farewell(&self) -> Option<BoxFuture<Farewell>> {
         match &self.kind {
-            Kind::Served(session) => {
-                session.close(u32::try_from(code.code()).unwrap_or(u32::MAX), reason.as_bytes());
-            }
-            Kind::Quic { .. } | Kind::Dialled(_) => {
-                self.quic.close(self.code_space().write(code.code()), reason.as_bytes());
-            }
+            Kind::Served(session) => session.farewell().map(|farewell| Box::pin(farewell) as BoxFuture<_>),
+            Kind::Quic { .. } | Kind::Dialled(_) => None,
         }
     }
 
-    /// Waits, but not for long, until a close of ours has reached the peer.
-    pub(crate) async fn closed(&self) {
+    /// Closes the session with the draft's code, and waits, but not for long, until the peer knows.
+    pub(crate) async fn close(&self, code: SessionError, reason: &str) {
         const WAIT_MAX: Duration = Duration::from_millis(1500);
         let closed = async {
+            let quic_code = self.code_space().write(code.code());
             match &self.kind {
-                Kind::Served(session) => drop(session.closed().await),
-                Kind::Quic { dialled: Some((endpoint, _)) } => endpoint.wait_idle().await,
-                Kind::Quic { dialled: None } => drop(self.quic.closed().await),
-                Kind::Dialled(dialled) => dialled.endpoint.wait_idle().await,
+                Kind::Served(session) => session.close(code, reason).await,
+                Kind::Quic { dialled: Some((endpoint, _)) } => {
+                    self.quic.close(quic_code, reason.as_bytes());
+                    endpoint.wait_idle().await;
+                }
+                Kind::Quic { dialled: None } => self.quic.close(quic_code, reason.as_bytes()),
+                Kind::Dialled(dialled) => {
+                    self.quic.close(quic_code, reason.as_bytes());
+                    dialled.endpoint.wait_idle().await;
+                }
             }
         };
         let _ = tokio::time::timeout(WAIT_MAX, closed).await;
@@ -244,17 +248,7 @@ impl Connection {
     /// Why the connection is gone. Waits until it is.
     pub(crate) async fn end(&self) -> End {
         match &self.kind {
-            Kind::Quic { .. } => self.quic_end(self.quic.closed().await),
-            Kind::Served(session) => {
-                let error = session.closed().await;
-                match error {
-                    web_transport_quinn::SessionError::WebTransportError(
-                        web_transport_quinn::WebTransportError::Closed(code, reason),
-                    ) => End { by_peer: true, code: Some(SessionError::from_code(code.into())), reason },
-                    web_transport_quinn::SessionError::ConnectionError(error) => self.quic_end(error),
-                    other => End { by_peer: false, code: None, reason: other.to_string() },
-                }
-            }
+            Kind::Quic { .. } | Kind::Served(_) => self.quic_end(self.quic.closed().await),
             Kind::Dialled(dialled) => {
                 let error = self.quic.closed().await;
                 if !matches!(error, quinn::ConnectionError::LocallyClosed) {
@@ -284,10 +278,6 @@ impl Connection {
             },
             quinn::ConnectionError::ConnectionClosed(close) => {
                 End { by_peer: true, code: None, reason: close.to_string() }
-            }
-            // The WebTransport library closes QUIC itself when the CONNECT stream ends without a word.
-            quinn::ConnectionError::LocallyClosed if self.carrier() == Carrier::WebTransport => {
-                End { by_peer: true, code: Some(SessionError::NoError), reason: String::new() }
             }
             other => End { by_peer: false, code: None, reason: other.to_string() },
         }

@@ -11,7 +11,7 @@ mod wakes;
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,7 @@ use crate::{
     app::{App, Io},
     connection::{BoxFuture, Connection, Gone, Streams, strip_quarter_session_id},
     datagrams::DatagramSender,
+    web_transport::Farewell,
 };
 
 /// Datagrams taken in one turn. More than a GSO batch and than a key frame's burst, small beside what QUIC buffers.
@@ -95,9 +96,12 @@ pub async fn drive<A: App + ?Sized>(connection: Connection, session: Session, ap
     .await;
     let (by, code, reason) = match closing {
         Closing::ByUs { code, reason } => {
-            connection.close(code, &reason);
-            connection.closed().await;
+            connection.close(code, &reason).await;
             (EndedBy::Us, Some(code), reason)
+        }
+        Closing::ByPeer(Farewell { code, reason }) => {
+            driver.session.handle_closed(Some(code), &reason);
+            (EndedBy::Peer, Some(code), reason)
         }
         Closing::Gone => {
             let end = connection.end().await;
@@ -115,6 +119,8 @@ pub async fn drive<A: App + ?Sized>(connection: Connection, session: Session, ap
 enum Closing {
     /// The session wants the connection closed.
     ByUs { code: SessionError, reason: String },
+    /// The peer said goodbye on the CONNECT stream.
+    ByPeer(Farewell),
     /// The connection is gone.
     Gone,
 }
@@ -131,6 +137,8 @@ struct Driver<'a, A: ?Sized> {
     accepting_unidirectional: BoxFuture<Result<Streams, Gone>>,
     accepting_bidirectional: BoxFuture<Result<Streams, Gone>>,
     caught_datagram: Option<BoxFuture<Result<Bytes, Gone>>>,
+    farewell: Option<BoxFuture<Farewell>>,
+    farewell_waker: Waker,
     alarm: Pin<Box<Sleep>>,
     /// Read once per turn.
     now: Instant,
@@ -143,6 +151,9 @@ struct Driver<'a, A: ?Sized> {
 impl<'a, A: App + ?Sized> Driver<'a, A> {
     fn new(connection: &'a Connection, session: Session, app: &'a mut A) -> Self {
         let datagrams = connection.datagrams();
+        let wakes = Wakes::default();
+        let farewell_waker = wakes.waker(Token::Farewell);
+        farewell_waker.wake_by_ref();
         Driver {
             connection,
             session,
@@ -151,10 +162,12 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
             datagrams,
             inbound: Inbound::new(connection),
             outbound: Outbound::new(connection),
-            wakes: Wakes::default(),
+            wakes,
             accepting_unidirectional: connection.accept(StreamKind::Uni),
             accepting_bidirectional: connection.accept(StreamKind::Bi),
             caught_datagram: connection.caught_datagram(),
+            farewell: connection.farewell(),
+            farewell_waker,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
             now: Instant::now(),
             closing: None,
@@ -305,6 +318,15 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
                 Token::Stream(stream) => {
                     self.inbound.read(stream, self.now, &mut self.session, &mut bytes_left);
                     self.outbound.woken(stream, self.now, &mut self.session);
+                }
+                Token::Farewell => {
+                    let mut cx = Context::from_waker(&self.farewell_waker);
+                    if let Some(farewell) = &mut self.farewell
+                        && let Poll::Ready(farewell) = farewell.as_mut().poll(&mut cx)
+                    {
+                        self.farewell = None;
+                        self.closing = Some((Closing::ByPeer(farewell), self.now));
+                    }
                 }
                 Token::Header(header) => {
                     self.inbound.read_header(

@@ -1,16 +1,18 @@
 //! A client at the door: it has finished its handshake and waits to be let in.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use quinn::crypto::rustls::HandshakeData;
 use roundtable_moqt::SessionError;
-use web_transport_quinn::{
-    ConnectError, ServerError,
-    http::{StatusCode, header},
-    proto::{ConnectError as ProtocolError, ConnectResponse},
-};
+use web_transport_proto::http::{StatusCode, header};
 
-use crate::{MOQT_PROTOCOL, codes::http3, connection::Connection, tls::H3_PROTOCOL};
+use crate::{
+    MOQT_PROTOCOL,
+    codes::{CodeSpace, http3},
+    connection::Connection,
+    tls::H3_PROTOCOL,
+    web_transport::{self, RequestError},
+};
 
 /// A client that wants a session. Dropping it turns the client away without a word.
 #[derive(Debug)]
@@ -71,12 +73,11 @@ impl Incoming {
         let Some(RequestHolder(request)) = self.request else {
             return Ok(Connection::quic_served(self.connection));
         };
-        if !request.protocols.iter().any(|protocol| protocol == MOQT_PROTOCOL) {
-            refuse(self.connection, *request, StatusCode::BAD_REQUEST).await;
+        if !request.connect.protocols.iter().any(|protocol| protocol == MOQT_PROTOCOL) {
+            request.refuse(StatusCode::BAD_REQUEST).await;
             return Err(AcceptError::Version);
         }
-        let response = ConnectResponse::new(StatusCode::OK).with_protocol(MOQT_PROTOCOL);
-        match request.respond(response).await {
+        match request.accept(MOQT_PROTOCOL).await {
             Ok(session) => Ok(Connection::served(session)),
             Err(error) => Err(AcceptError::Lost(error.to_string())),
         }
@@ -87,8 +88,9 @@ impl Incoming {
     pub async fn reject(self, status: u16) {
         match self.request {
             Some(RequestHolder(request)) => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                refuse(self.connection, *request, status).await;
+                request
+                    .refuse(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+                    .await;
             }
             None => {
                 let code = match status {
@@ -96,23 +98,13 @@ impl Incoming {
                     404 => SessionError::InvalidPath,
                     _ => SessionError::InternalError,
                 };
-                let code = quinn::VarInt::from_u64(code.code()).unwrap_or_default();
-                self.connection.close(code, b"refused");
+                self.connection.close(CodeSpace::Quic.write(code.code()), b"refused");
             }
         }
     }
 }
 
-async fn refuse(connection: quinn::Connection, request: web_transport_quinn::Request, status: StatusCode) {
-    // The answer is on its way when this returns, but a close would overtake it: the client goes first.
-    const WAIT_MAX: Duration = Duration::from_secs(1);
-    if request.reject(status).await.is_ok() {
-        let _ = tokio::time::timeout(WAIT_MAX, connection.closed()).await;
-    }
-    connection.close(http3::NO_ERROR, b"");
-}
-
-struct RequestHolder(Box<web_transport_quinn::Request>);
+struct RequestHolder(Box<web_transport::Request>);
 
 impl std::fmt::Debug for RequestHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,7 +120,7 @@ pub(crate) enum HandshakeError {
     #[error("no common protocol")]
     Protocol,
     #[error("HTTP/3: {0}")]
-    Http(#[from] ServerError),
+    Http(#[from] RequestError),
 }
 
 /// QUIC's handshake, and for WebTransport SETTINGS and the CONNECT request.
@@ -151,37 +143,16 @@ pub(crate) async fn handshake(connecting: quinn::Incoming) -> Result<Incoming, H
 }
 
 async fn web_transport(connection: quinn::Connection) -> Result<Incoming, HandshakeError> {
-    // Whoever drops this before it is done (the time-out) closes the connection with it.
     let close_on_drop = CloseOnDrop(Some(connection.clone()));
-    match web_transport_quinn::Request::accept(connection.clone()).await {
-        Ok(request) => {
-            let kind = IncomingKind::WebTransport(ConnectRequest::read(&request));
-            close_on_drop.disarm();
-            Ok(Incoming { connection, kind, request: Some(RequestHolder(Box::new(request))) })
-        }
-        Err(error) => {
-            let (code, reason) = close_code(&error);
-            close_on_drop.disarm();
-            connection.close(code, reason);
-            Err(error.into())
-        }
-    }
-}
-
-/// The library reads nothing but WebTransport; what else comes can only be answered by closing the connection.
-fn close_code(error: &ServerError) -> (quinn::VarInt, &'static [u8]) {
-    match error {
-        // Whoever wants an ordinary resource need not offer WebTransport in its SETTINGS.
-        ServerError::SettingsError(_)
-        | ServerError::ConnectError(ConnectError::ProtoError(
-            ProtocolError::WrongMethod(_) | ProtocolError::WrongProtocol(_),
-        )) => (http3::VERSION_FALLBACK, b"only WebTransport is served here"),
-        _ => (http3::PROTOCOL_ERROR, b"not a WebTransport request"),
-    }
+    let request = web_transport::read_request(connection.clone()).await;
+    close_on_drop.disarm();
+    let request = request?;
+    let kind = IncomingKind::WebTransport(ConnectRequest::read(&request.connect));
+    Ok(Incoming { connection, kind, request: Some(RequestHolder(Box::new(request))) })
 }
 
 impl ConnectRequest {
-    fn read(request: &web_transport_quinn::Request) -> Self {
+    fn read(request: &web_transport_proto::ConnectRequest) -> Self {
         let url = &request.url;
         ConnectRequest {
             path: url.path().to_owned(),
@@ -198,7 +169,7 @@ impl ConnectRequest {
     }
 }
 
-/// A handshake that is given up closes its connection; the library's halves of it would keep it open.
+/// A handshake that is given up closes its connection, and says why.
 struct CloseOnDrop(Option<quinn::Connection>);
 
 impl CloseOnDrop {

@@ -6,6 +6,7 @@
 //! - [`endpoint`], [`incoming`]: UDP sockets, handshakes, and who wants in.
 //! - [`client`]: `https://` (WebTransport) and `moqt://` (raw QUIC) URLs.
 //! - [`tls`]: certificates that can be replaced while running, and whom a client trusts.
+//! - `web_transport`: HTTP/3 as far as the server's side of WebTransport needs it.
 //! - [`connection`]: one session's QUIC connection, whatever carries it.
 //! - [`driver`], [`app`], [`datagrams`]: the loop of one connection, what it calls, and the fast way out.
 
@@ -22,6 +23,7 @@ pub mod incoming;
 pub mod quic;
 mod socket;
 pub mod tls;
+mod web_transport;
 
 pub use app::{App, Io, StreamState};
 pub use client::{ClientConfig, ConnectError, connect};

@@ -19,6 +19,8 @@ pub(super) enum Token {
     Stream(StreamId),
     /// A stream of the peer whose WebTransport header has not come whole.
     Header(u64),
+    /// The CONNECT stream.
+    Farewell,
 }
 
 /// Makes wakers for streams and collects whom they woke.
