@@ -9,39 +9,32 @@ pub mod given;
 pub mod own;
 
 use std::{
-    fmt,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
-use rustls::{
-    pki_types::CertificateDer,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use roundtable_transport::{CertificateHash, Certificates};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Longest validity that browsers accept for a certificate known by its hash.
 pub const PINNABLE_VALIDITY_MAX: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// SHA-256 of a certificate's DER form; displayed in hex.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CertificateHash([u8; 32]);
-
-impl CertificateHash {
-    /// The hash of a certificate.
-    pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
-        let mut hash = [0; 32];
-        for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
-            *to = *from;
-        }
-        CertificateHash(hash)
-    }
+/// A certificate with those that signed it, and its key.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
 }
 
-impl fmt::Display for CertificateHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+impl Identity {
+    /// `chain` begins with our own. Refused when the key is not its key, or of a kind that cannot sign.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let identity = Identity { chain, key };
+        Certificates::new(identity.chain.clone(), identity.key.clone_key())?;
+        Ok(identity)
     }
 }
 
@@ -49,8 +42,8 @@ impl fmt::Display for CertificateHash {
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// What a TLS handshake gets.
-    pub key: Arc<CertifiedKey>,
-    /// The hash of `key`'s certificate, and of the one that will follow when that is known.
+    pub identity: Arc<Identity>,
+    /// The hash of its certificate, and of the one that will follow when that is known.
     pub hashes: Vec<CertificateHash>,
     /// True when a browser accepts it by its hash.
     pub is_pinnable: bool,
@@ -61,28 +54,33 @@ pub struct Shown {
 /// The certificate in use. Handshakes read it, whoever renews it writes it.
 #[derive(Debug)]
 pub struct Store {
+    certificates: Certificates,
     shown: RwLock<Arc<Shown>>,
 }
 
 impl Store {
     /// Begins with this one.
-    pub fn new(shown: Shown) -> Self {
-        Store { shown: RwLock::new(Arc::new(shown)) }
+    pub fn new(shown: Shown) -> Result<Self, rustls::Error> {
+        let Identity { chain, key } = &*shown.identity;
+        let certificates = Certificates::new(chain.clone(), key.clone_key())?;
+        Ok(Store { certificates, shown: RwLock::new(Arc::new(shown)) })
     }
 
     /// New handshakes get this one; connections that stand are not touched.
-    pub fn show(&self, shown: Shown) {
+    pub fn show(&self, shown: Shown) -> Result<(), rustls::Error> {
+        let Identity { chain, key } = &*shown.identity;
+        self.certificates.replace(chain.clone(), key.clone_key())?;
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shown);
+        Ok(())
     }
 
     /// What is shown now.
     pub fn shown(&self) -> Arc<Shown> {
         Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-impl ResolvesServerCert for Store {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.shown().key))
+    /// What TLS asks, of QUIC and of HTTPS alike.
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
     }
 }

@@ -6,11 +6,13 @@
 //! | [`certificate`] | the certificate of QUIC and HTTPS: made or given, renewed while running |
 //! | [`data`] | the data folder and its lock |
 //! | [`doors`] | who may come in at all, decided on Host, :authority and Origin |
+//! | [`accept`] | who is let in to a call |
 //! | [`http`] | the page, health, the certificate's hash; metrics on a listener of their own |
 //! | [`start`] | brings everything up in order, and down again |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod accept;
 pub mod certificate;
 pub mod config;
 pub mod data;

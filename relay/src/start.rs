@@ -10,12 +10,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use roundtable_transport::{Endpoint, EndpointConfig, endpoint::BindError};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    accept::{self, Addresses},
     certificate::{
-        Store,
+        Shown, Store,
         given::GivenCertificate,
         own::{self, OwnCertificate},
     },
@@ -53,7 +55,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             Ok(PageListener { ip: address.ip(), port: address.port(), is_https: is_https(&config, address) })
         })
         .collect::<std::io::Result<_>>()?;
-    let quic: Vec<SocketAddr> = config.quic.addresses.clone();
+    let endpoints = sockets::bind_all("--listen", "UDP", &config.quic, |address| {
+        let certificates = certificate.certificates();
+        Endpoint::bind(EndpointConfig::new(vec![address], certificates)).map_err(|error| match error {
+            BindError::Socket { source, .. } => source,
+            BindError::Tls(error) => std::io::Error::other(error),
+        })
+    })?;
+    let quic: Vec<SocketAddr> = endpoints.iter().flat_map(Endpoint::local_addresses).collect();
     // 5. The doors, which know the real ports.
     let quic_ips: Vec<IpAddr> = quic.iter().map(SocketAddr::ip).collect();
     let doors = Arc::new(Doors::new(&quic_ips, &page_listeners, &config.public_urls));
@@ -69,6 +78,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for (socket, listener) in pages.into_iter().zip(&page_listeners) {
         let manner = manner(&config, listener, &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, router.clone(), stop.clone()));
+    }
+    let addresses = Addresses::new(config.limits.sessions_per_address_max);
+    for endpoint in endpoints {
+        tasks.spawn(accept::run(endpoint, Arc::clone(&doors), addresses.clone(), stop.clone()));
     }
     // 7. Last: tell where.
     welcome::tell(&config, &quic, &page_listeners, &[], &certificate.shown());
@@ -132,7 +145,7 @@ fn manner(
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(certificate) as _);
+            .with_cert_resolver(Arc::new(certificate.certificates()));
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         return Ok(server::Manner::Tls { acceptor, redirects: page::redirects(Arc::clone(doors)) });
@@ -162,7 +175,7 @@ fn certificate(config: &Config, data: &DataFolder) -> anyhow::Result<(Arc<Store>
             (given.read(now)?, Renewal::Given(given))
         }
     };
-    Ok((Arc::new(Store::new(shown)), renewal))
+    Ok((Arc::new(Store::new(shown)?), renewal))
 }
 
 /// What a certificate of our own is for: every name and address that somebody could use.
@@ -211,23 +224,25 @@ impl Renewal {
         let now = SystemTime::now();
         match self {
             Renewal::Own(own) => match own.renew(now) {
-                Ok(true) => {
-                    store.show(own.shown());
-                    tracing::info!(hashes = own.shown().hashes.len(), "certificate renewed");
-                }
+                Ok(true) => show(store, own.shown(), "certificate renewed"),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "the certificate could not be renewed; trying again"),
             },
             Renewal::Given(given) => match given.read_if_changed(now) {
-                Some(Ok(shown)) => {
-                    store.show(shown);
-                    tracing::info!("the certificate's files changed; the new one is in use");
-                }
+                Some(Ok(shown)) => show(store, shown, "the certificate's files changed"),
                 Some(Err(error)) => {
                     tracing::error!(%error, "the certificate's files changed for the worse; the old one stays in use");
                 }
                 None => {}
             },
         }
+    }
+}
+
+fn show(store: &Store, shown: Shown, why: &'static str) {
+    let hashes = shown.hashes.len();
+    match store.show(shown) {
+        Ok(()) => tracing::info!(hashes, "{why}"),
+        Err(error) => tracing::error!(%error, "the certificate cannot be shown; the old one stays in use"),
     }
 }

@@ -1,6 +1,6 @@
 //! A client at the door: it has finished its handshake and waits to be let in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use quinn::crypto::rustls::HandshakeData;
 use roundtable_moqt::SessionError;
@@ -66,6 +66,11 @@ impl Incoming {
     /// Where it is.
     pub fn remote_address(&self) -> SocketAddr {
         self.connection.remote_address()
+    }
+
+    /// The address of ours it sent to, where the system tells.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.connection.local_ip()
     }
 
     /// Lets it in. A WebTransport client that does not offer [`MOQT_PROTOCOL`] is refused with 400.

@@ -7,13 +7,11 @@ use std::{
     time::SystemTime,
 };
 
-use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    sign::CertifiedKey,
-};
+use roundtable_transport::CertificateHash;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use x509_parser::{prelude::FromDer as _, public_key::PublicKey};
 
-use super::{CertificateHash, PINNABLE_VALIDITY_MAX, Shown, own::system_time};
+use super::{Identity, PINNABLE_VALIDITY_MAX, Shown, own::system_time};
 
 /// Why a given certificate cannot be used. Every message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -143,15 +141,14 @@ fn check(certificate: &Path, key: &Path, now: SystemTime) -> Result<Shown, Given
     let is_p256 = matches!(x509.public_key().parsed(), Ok(PublicKey::EC(point)) if point.key_size() == 256);
     let is_short =
         not_after.duration_since(not_before).is_ok_and(|validity| validity <= PINNABLE_VALIDITY_MAX);
-    let provider = rustls::crypto::ring::default_provider();
-    let certified = CertifiedKey::from_der(chain, private, &provider).map_err(|error| match error {
+    let identity = Identity::new(chain, private).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             GivenCertificateError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
         }
         _ => GivenCertificateError::KeyKind(key.to_owned()),
     })?;
     Ok(Shown {
-        key: Arc::new(certified),
+        identity: Arc::new(identity),
         hashes: vec![CertificateHash::of(&leaf)],
         is_pinnable: is_p256 && is_short,
         not_after,

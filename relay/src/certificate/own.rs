@@ -16,13 +16,11 @@ use std::{
 };
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
-use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    sign::CertifiedKey,
-};
+use roundtable_transport::CertificateHash;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 
-use super::{CertificateHash, Shown};
+use super::{Identity, Shown};
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// Clocks differ: it is valid a little before it is made.
@@ -67,7 +65,7 @@ pub struct OwnCertificate {
 
 #[derive(Debug)]
 struct Made {
-    key: Arc<CertifiedKey>,
+    identity: Arc<Identity>,
     hash: CertificateHash,
     names: Vec<String>,
     not_before: SystemTime,
@@ -124,7 +122,7 @@ impl OwnCertificate {
     /// What to show and announce.
     pub fn shown(&self) -> Shown {
         Shown {
-            key: Arc::clone(&self.present.key),
+            identity: Arc::clone(&self.present.identity),
             hashes: [Some(&self.present), self.next.as_ref()]
                 .into_iter()
                 .flatten()
@@ -187,9 +185,9 @@ fn parse(pem: &[u8]) -> Result<Made, &'static str> {
         Ok(Some(extension)) => extension.value.general_names.iter().filter_map(name).collect(),
         Ok(None) | Err(_) => Vec::new(),
     };
-    let key = CertifiedKey::from_der(vec![certificate], key, &rustls::crypto::ring::default_provider())
-        .map_err(|_| "key and certificate do not belong together")?;
-    Ok(Made { key: Arc::new(key), hash, names, not_before, not_after })
+    let identity =
+        Identity::new(vec![certificate], key).map_err(|_| "key and certificate do not belong together")?;
+    Ok(Made { identity: Arc::new(identity), hash, names, not_before, not_after })
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
@@ -268,8 +266,7 @@ mod tests {
         let own = OwnCertificate::open(folder.path(), names(), day(0)).unwrap();
         let shown = own.shown();
         let (_, x509) =
-            x509_parser::certificate::X509Certificate::from_der(shown.key.end_entity_cert().unwrap())
-                .unwrap();
+            x509_parser::certificate::X509Certificate::from_der(&shown.identity.chain[0]).unwrap();
         let validity = own.present.not_after.duration_since(own.present.not_before).unwrap();
         assert!(validity <= super::super::PINNABLE_VALIDITY_MAX, "{validity:?}");
         let key = x509.public_key().parsed().unwrap();

@@ -187,7 +187,7 @@ mod tests {
         let own = OwnCertificate::open(folder.path(), vec!["localhost".into()], std::time::SystemTime::now());
         Site {
             doors: Arc::new(Doors::new(&[], &[], &[])),
-            certificate: Arc::new(Store::new(own.unwrap().shown())),
+            certificate: Arc::new(Store::new(own.unwrap().shown()).unwrap()),
             quic: quic.iter().map(|address| address.parse().unwrap()).collect(),
         }
     }
