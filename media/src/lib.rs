@@ -4,9 +4,11 @@
 //! A publisher's way: [`mod@format`] says what the frames are, [`catalog`] tells the receivers, [`packetize`]
 //! makes objects of frames, with [`loc`] for their properties, [`fragment`] for frames larger than a datagram and
 //! [`audio`] for sound sent twice. [`names`] knows the tracks and their priorities.
+//! [`container`] reads and writes files.
 
 pub mod audio;
 pub mod catalog;
+pub mod container;
 pub mod format;
 pub mod fragment;
 pub mod loc;
