@@ -1,6 +1,7 @@
 //! Dialling: `https://` is WebTransport by wtransport, `moqt://` is raw QUIC.
 
 mod race;
+mod refusal;
 
 use std::{
     io,
@@ -170,20 +171,23 @@ impl Target {
     }
 }
 
+/// One attempt: everything that differs between the addresses of a name.
+struct Attempt {
+    target: Target,
+    address: SocketAddr,
+    config: ClientConfig,
+    /// Why the server's certificate was refused, if it was.
+    refused: Arc<OnceLock<rustls::Error>>,
+}
+
 async fn dial(target: Target, address: SocketAddr, config: ClientConfig) -> Result<Connection, ConnectError> {
-    let unspecified = match address {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let socket = socket::bind(unspecified, config.socket_buffer_bytes)?;
-    let alpn = if target.is_web_transport { H3_PROTOCOL } else { MOQT_PROTOCOL };
-    let (tls, refused) = config.trust.client_config(alpn)?;
-    let dialled = if target.is_web_transport {
-        dial_web_transport(&target, address, socket, tls, &config.quic).await
+    let attempt = Attempt { target, address, config, refused: Arc::default() };
+    let dialled = if attempt.target.is_web_transport {
+        attempt.web_transport().await
     } else {
-        dial_quic(&target, address, socket, tls, &config.quic).await
+        attempt.raw_quic().await
     };
-    dialled.map_err(|error| certificate_error(&refused).unwrap_or(error))
+    dialled.map_err(|error| certificate_error(&attempt.refused).unwrap_or(error))
 }
 
 /// The QUIC libraries know only that TLS failed; our verifier knows that it was its own verdict, and which.
@@ -197,75 +201,88 @@ fn certificate_error(refused: &OnceLock<rustls::Error>) -> Option<ConnectError> 
     Some(ConnectError::Certificate(why))
 }
 
-async fn dial_quic(
-    target: &Target,
-    address: SocketAddr,
-    socket: std::net::UdpSocket,
-    tls: rustls::ClientConfig,
-    quic: &QuicConfig,
-) -> Result<Connection, ConnectError> {
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
-        .map_err(|error| TrustError::Tls(rustls::Error::General(error.to_string())))?;
-    let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-    client.transport_config(Arc::new(quic.transport()));
-    let endpoint = quinn::Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
-    let connecting = endpoint
-        .connect_with(client, address, &target.host)
-        .map_err(|error| ConnectError::Url(error.to_string()))?;
-    let connection = connecting.await.map_err(|error| match error {
-        quinn::ConnectionError::TimedOut => target.unreachable(),
-        quinn::ConnectionError::ConnectionClosed(close) if is_no_common_alpn(u64::from(close.error_code)) => {
-            ConnectError::Version
-        }
-        quinn::ConnectionError::VersionMismatch => ConnectError::Version,
-        other => ConnectError::Lost(other.to_string()),
-    })?;
-    let setup_target = SetupTarget {
-        path: target.path_and_query().into(),
-        authority: target.url.authority().to_owned().into(),
-    };
-    Ok(Connection::quic_dialled(connection, endpoint, setup_target))
+impl Attempt {
+    async fn raw_quic(&self) -> Result<Connection, ConnectError> {
+        let (connection, endpoint) = self.quinn(MOQT_PROTOCOL).await?;
+        let setup_target = SetupTarget {
+            path: self.target.path_and_query().into(),
+            authority: self.target.url.authority().to_owned().into(),
+        };
+        Ok(Connection::quic_dialled(connection, endpoint, setup_target))
+    }
+
+    async fn web_transport(&self) -> Result<Connection, ConnectError> {
+        let config = wtransport::ClientConfig::builder()
+            .with_bind_socket(self.socket()?)
+            .with_custom_tls_and_transport(self.tls(H3_PROTOCOL)?, self.config.quic.transport())
+            .dns_resolver(Resolved(self.address))
+            .build();
+        let endpoint = wtransport::Endpoint::client(config)?;
+        let options = ConnectOptions::builder(self.target.url.as_str())
+            // A list of strings as structured fields have them (draft-ietf-webtrans-http3, section 3.3). wtransport
+            // does not show the answer; SETUP tells.
+            .add_header("wt-available-protocols", format!("\"{MOQT_PROTOCOL}\""))
+            .build();
+        let error = match endpoint.connect(options).await {
+            Ok(connection) => return Ok(Connection::dialled(Dialled { connection, endpoint })),
+            Err(error) => error,
+        };
+        Err(match error {
+            ConnectingError::InvalidUrl(why) | ConnectingError::InvalidServerName(why) => {
+                ConnectError::Url(why)
+            }
+            // wtransport does not show the status either, and it is all a person has to go by: ask once more.
+            ConnectingError::SessionRejected => ConnectError::Refused { status: refusal::status(self).await },
+            ConnectingError::ConnectionError(DialledError::TimedOut) => self.target.unreachable(),
+            ConnectingError::ConnectionError(DialledError::ConnectionClosed(close))
+                if close.to_string().contains(NO_COMMON_ALPN_TEXT) =>
+            {
+                ConnectError::Version
+            }
+            other => ConnectError::Lost(other.to_string()),
+        })
+    }
+
+    async fn quinn(&self, alpn: &str) -> Result<(quinn::Connection, quinn::Endpoint), ConnectError> {
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(self.tls(alpn)?)
+            .map_err(|error| TrustError::Tls(rustls::Error::General(error.to_string())))?;
+        let mut client = quinn::ClientConfig::new(Arc::new(crypto));
+        client.transport_config(Arc::new(self.config.quic.transport()));
+        let endpoint =
+            quinn::Endpoint::new(EndpointConfig::default(), None, self.socket()?, Arc::new(TokioRuntime))?;
+        let connecting = endpoint
+            .connect_with(client, self.address, &self.target.host)
+            .map_err(|error| ConnectError::Url(error.to_string()))?;
+        let connection = connecting.await.map_err(|error| match error {
+            quinn::ConnectionError::TimedOut => self.target.unreachable(),
+            quinn::ConnectionError::VersionMismatch => ConnectError::Version,
+            quinn::ConnectionError::ConnectionClosed(close)
+                if u64::from(close.error_code) == NO_COMMON_ALPN =>
+            {
+                ConnectError::Version
+            }
+            other => ConnectError::Lost(other.to_string()),
+        })?;
+        Ok((connection, endpoint))
+    }
+
+    fn socket(&self) -> io::Result<std::net::UdpSocket> {
+        let unspecified = match self.address {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        socket::bind(unspecified, self.config.socket_buffer_bytes)
+    }
+
+    fn tls(&self, alpn: &str) -> Result<rustls::ClientConfig, TrustError> {
+        self.config.trust.client_config(alpn, self.refused.clone())
+    }
 }
 
 /// TLS's alert no_application_protocol, as QUIC carries it (RFC 9001, section 4.8).
-fn is_no_common_alpn(code: u64) -> bool {
-    code == 0x100 + 120
-}
-
-async fn dial_web_transport(
-    target: &Target,
-    address: SocketAddr,
-    socket: std::net::UdpSocket,
-    tls: rustls::ClientConfig,
-    quic: &QuicConfig,
-) -> Result<Connection, ConnectError> {
-    let config = wtransport::ClientConfig::builder()
-        .with_bind_socket(socket)
-        .with_custom_tls_and_transport(tls, quic.transport())
-        .dns_resolver(Resolved(address))
-        .build();
-    let endpoint = wtransport::Endpoint::client(config)?;
-    let options = ConnectOptions::builder(target.url.as_str())
-        // A list of strings as structured fields have them (draft-ietf-webtrans-http3, section 3.3). wtransport does
-        // not show the answer; SETUP tells.
-        .add_header("wt-available-protocols", format!("\"{MOQT_PROTOCOL}\""))
-        .build();
-    let connection = endpoint.connect(options).await.map_err(|error| match error {
-        ConnectingError::InvalidUrl(why) | ConnectingError::InvalidServerName(why) => ConnectError::Url(why),
-        ConnectingError::SessionRejected => ConnectError::Refused { status: None },
-        ConnectingError::ConnectionError(DialledError::TimedOut) => target.unreachable(),
-        ConnectingError::ConnectionError(DialledError::ConnectionClosed(close))
-            if close.to_string().contains(NO_COMMON_ALPN) =>
-        {
-            ConnectError::Version
-        }
-        other => ConnectError::Lost(other.to_string()),
-    })?;
-    Ok(Connection::dialled(Dialled { connection, endpoint }))
-}
-
-/// As quinn prints it; wtransport keeps the number to itself.
-const NO_COMMON_ALPN: &str = "error 120";
+const NO_COMMON_ALPN: u64 = 0x100 + 120;
+/// The same as quinn prints it; wtransport keeps the number to itself.
+const NO_COMMON_ALPN_TEXT: &str = "error 120";
 
 /// The address is known already: the one of this attempt.
 #[derive(Debug)]

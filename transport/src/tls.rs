@@ -165,20 +165,21 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// The client's side of TLS for one ALPN. When the server's certificate is refused, why is left in the slot.
+    /// The client's side of TLS for one ALPN. When the server's certificate is
+    /// refused, why is left in `refused`.
     pub(crate) fn client_config(
         &self,
         alpn: &str,
-    ) -> Result<(rustls::ClientConfig, Arc<OnceLock<rustls::Error>>), TrustError> {
-        let refused = Arc::new(OnceLock::new());
-        let verifier = Verifier { policy: self.policy()?, provider: provider(), refused: refused.clone() };
+        refused: Arc<OnceLock<rustls::Error>>,
+    ) -> Result<rustls::ClientConfig, TrustError> {
+        let verifier = Verifier { policy: self.policy()?, provider: provider(), refused };
         let mut config = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.into()];
-        Ok((config, refused))
+        Ok(config)
     }
 
     fn policy(&self) -> Result<Policy, TrustError> {

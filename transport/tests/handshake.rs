@@ -123,12 +123,23 @@ async fn a_replaced_certificate_is_used_for_new_connections_only() {
 #[tokio::test]
 async fn a_refused_session_tells_the_status() {
     let server = server();
-    for status in [404, 403] {
-        let (client, ()) = meet(&server, &server.url("https", "/nope"), &server.client(), async |incoming| {
-            incoming.reject(status).await;
-        })
-        .await;
-        assert!(matches!(client, Err(ConnectError::Refused { .. })), "{client:?}");
+    let url = server.url("https", "/nope");
+    let config = server.client();
+    for wanted in [404, 403] {
+        let refusing = async {
+            loop {
+                server.endpoint.accept().await.unwrap().reject(wanted).await;
+            }
+        };
+        let refused = async {
+            tokio::select! {
+                client = Box::pin(connect(&url, &config)) => client.unwrap_err(),
+                () = refusing => unreachable!("it refuses for ever"),
+            }
+        };
+        let error = soon("refusal", refused).await;
+        assert!(matches!(error, ConnectError::Refused { status } if status == Some(wanted)), "{error:?}");
+        assert!(error.to_string().contains(&wanted.to_string()), "{error}");
     }
 }
 
@@ -165,6 +176,34 @@ async fn an_unknown_alpn_gets_no_connection() {
         matches!(&error, quinn::ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) == 0x178),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_server_of_another_version_is_told_apart_from_one_that_is_down() {
+    let (chain, key) = certificate();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    tls.alpn_protocols = vec!["moqt-99".into()];
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto));
+    let other = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = other.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Some(incoming) = other.accept().await {
+            let _ = incoming.await;
+        }
+    });
+    for scheme in ["https", "moqt"] {
+        let config = ClientConfig { trust: Trust::Anyone, ..ClientConfig::default() };
+        let url = format!("{scheme}://127.0.0.1:{port}/room");
+        let error = soon("refusal", Box::pin(connect(&url, &config))).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Version), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -84,7 +84,8 @@ async fn a_connect_to_an_unknown_scope_gets_the_servers_status() {
         incoming.reject(404).await;
         kind
     };
-    let ((status, _), kind) = soon("both", async { tokio::join!(ask(&server, request), serving) }).await;
+    let ((status, _), kind) =
+        soon("both", async { tokio::join!(Box::pin(ask(&server, request)), serving) }).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let IncomingKind::WebTransport(request) = kind else { panic!("{kind:?}") };
     assert_eq!(request.path, "/no-such-room");

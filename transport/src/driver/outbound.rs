@@ -21,6 +21,13 @@ use crate::{
     connection::{BoxFuture, Connection, Gone, SendStream, Streams, stream_header},
 };
 
+/// What may wait on a request stream: small messages, which a peer that reads at all has taken long before.
+const REQUEST_UNSENT_BYTES_MAX: usize = 256 << 10;
+/// What may wait on a control or data stream: the largest objects, and a few.
+const UNSENT_BYTES_MAX: usize = 8 << 20;
+/// What may wait on all streams together.
+const UNSENT_BYTES_TOTAL_MAX: usize = 64 << 20;
+
 /// The sending halves.
 pub(super) struct Outbound {
     codes: CodeSpace,
@@ -28,6 +35,8 @@ pub(super) struct Outbound {
     streams: HashMap<StreamId, Sending>,
     /// Streams with something to write or finish that have not been told that they must wait.
     dirty: VecDeque<StreamId>,
+    /// Streams that were seen above their limit since the last flush.
+    stalling: Vec<StreamId>,
     opening: [Opening; 2],
     unsent_bytes: usize,
     taken_bytes: u64,
@@ -38,6 +47,7 @@ pub(super) struct Outbound {
 struct Sending {
     /// `None` until it is open.
     stream: Option<SendStream>,
+    kind: StreamKind,
     waker: Waker,
     priority: i32,
     chunks: VecDeque<Bytes>,
@@ -104,6 +114,7 @@ impl Outbound {
             have_headers: connection.streams_have_headers(),
             streams: HashMap::new(),
             dirty: VecDeque::new(),
+            stalling: Vec::new(),
             opening: [opening(StreamKind::Uni), opening(StreamKind::Bi)],
             unsent_bytes: 0,
             taken_bytes: 0,
@@ -125,7 +136,7 @@ impl Outbound {
 
     /// Opens a stream as soon as the peer allows; what is written before waits.
     pub(super) fn open(&mut self, id: StreamId, kind: StreamKind, priority: i32, wakes: &Wakes) {
-        let mut sending = Sending::new(None, wakes.waker(Token::Stream(id)), priority);
+        let mut sending = Sending::new(kind, None, wakes.waker(Token::Stream(id)), priority);
         if self.have_headers {
             let header = stream_header::ours(kind);
             sending.unsent_bytes += header.len();
@@ -140,7 +151,7 @@ impl Outbound {
 
     /// The sending half of a stream of the peer.
     pub(super) fn accepted(&mut self, id: StreamId, stream: SendStream, waker: Waker) {
-        self.streams.insert(id, Sending::new(Some(stream), waker, 0));
+        self.streams.insert(id, Sending::new(StreamKind::Bi, Some(stream), waker, 0));
     }
 
     pub(super) fn write(&mut self, id: StreamId, bytes: Bytes) {
@@ -153,6 +164,9 @@ impl Outbound {
         self.unsent_bytes += bytes.len();
         sending.chunks.push_back(bytes);
         self.dirty.push_back(id);
+        if self.is_stalled(id) {
+            self.stalling.push(id);
+        }
     }
 
     pub(super) fn finish(&mut self, id: StreamId) {
@@ -218,6 +232,21 @@ impl Outbound {
         while let Some(id) = self.dirty.pop_front() {
             self.pump(id, now, session);
         }
+        for id in std::mem::take(&mut self.stalling) {
+            if self.is_stalled(id) {
+                session.handle_stalled(now, id);
+            }
+        }
+    }
+
+    /// True when more waits for the peer to read than it may make us keep.
+    fn is_stalled(&self, id: StreamId) -> bool {
+        let Some(sending) = self.streams.get(&id) else { return false };
+        let max = match sending.kind {
+            StreamKind::Bi => REQUEST_UNSENT_BYTES_MAX,
+            StreamKind::Uni => UNSENT_BYTES_MAX,
+        };
+        sending.unsent_bytes > max || self.unsent_bytes > UNSENT_BYTES_TOTAL_MAX
     }
 
     fn open_waiting(
@@ -313,9 +342,10 @@ impl Outbound {
 }
 
 impl Sending {
-    fn new(mut stream: Option<SendStream>, waker: Waker, priority: i32) -> Self {
+    fn new(kind: StreamKind, mut stream: Option<SendStream>, waker: Waker, priority: i32) -> Self {
         let stopped = stream.as_mut().map(|stream| Box::pin(stream.quinn().stopped()) as BoxFuture<_>);
         Sending {
+            kind,
             stream,
             waker,
             priority,

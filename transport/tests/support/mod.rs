@@ -1,6 +1,8 @@
 //! A server on loopback for the tests.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod peer;
+
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use roundtable_transport::{CertificateHash, Certificates, ClientConfig, Endpoint, EndpointConfig, Trust};
