@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { CatalogError, parseCatalog, readCatalog } from "../src/media/catalog";
+import { Meter } from "../src/room/meter";
+import { hashBytes } from "../src/room/relay";
+import { isRoomName } from "../src/room/room";
+import { format, rate } from "../src/view/format";
+
+const CATALOG = JSON.stringify({
+  version: "draft-01",
+  tracks: [
+    { name: "camera", packaging: "loc-fragments", isLive: true, codec: "vp8", width: 640, height: 360, framerate: 29.97, bitrate: 1e6 },
+    { name: "audio", codec: "opus", samplerate: 48000, channelConfig: "2" },
+    { name: "audio", codec: "twice" },
+    { codec: "nameless" },
+    "nonsense",
+  ],
+});
+
+test("a catalog names its tracks, plain or gzipped, and nonsense in it costs only itself", async () => {
+  const tracks = parseCatalog(CATALOG);
+  assert.deepEqual(tracks.map((track) => track.name), ["camera", "audio"]);
+  assert.deepEqual(tracks.map(format), ["VP8, 640 × 360, 29.97 fps", "Opus, 48 kHz, stereo"]);
+  assert.deepEqual(await readCatalog(new Uint8Array(gzipSync(CATALOG))), tracks);
+});
+
+test("a catalog that cannot be read says why", async () => {
+  assert.throws(() => parseCatalog("["), CatalogError);
+  assert.throws(() => parseCatalog("[]"), CatalogError);
+  assert.throws(() => parseCatalog('{"version":"draft-99"}'), /draft-99/);
+  await assert.rejects(readCatalog(new Uint8Array(256 * 1024 + 1)), /256 KiB/);
+  await assert.rejects(readCatalog(new Uint8Array(gzipSync(" ".repeat(300 * 1024)))), /256 KiB/);
+  await assert.rejects(readCatalog(Uint8Array.of(0x1f, 0x8b, 1, 2, 3)), /damaged/);
+});
+
+test("a meter tells rates since the last tick", () => {
+  const meter = new Meter(1000);
+  for (let i = 0; i < 50; i++) meter.add(1000);
+  assert.deepEqual(meter.tick(3000), { kbits: 200, objects: 25 });
+  assert.deepEqual(meter.tick(4000), { kbits: 0, objects: 0 });
+  for (let i = 0; i < 100; i++) meter.tick(5000 + i);
+  assert.equal(meter.history.length, 30);
+  assert.equal(meter.objectsTotal, 50);
+});
+
+test("room names are those of docs/wire.md", () => {
+  for (const name of ["a", "my-room_1", "A".repeat(64)]) assert.ok(isRoomName(name), name);
+  for (const name of ["", "me", "a b", "a/b", "ä", "A".repeat(65), ".session"]) assert.ok(!isRoomName(name), name);
+});
+
+test("small things", () => {
+  assert.deepEqual([0, 0.04, 9.94, 10.4, 12345.6].map(rate), ["0", "0.0", "9.9", "10", "12\u202f346"]);
+  assert.deepEqual(hashBytes("00ff10"), Uint8Array.of(0, 255, 16));
+});
