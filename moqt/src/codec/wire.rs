@@ -104,7 +104,7 @@ pub(super) fn reason(buf: &mut Bytes) -> Result<String, Violation> {
     if bytes.len() > REASON_BYTES_MAX {
         return Err(Violation::protocol("a reason is longer than 1024 bytes"));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(ReasonPhrase::new(String::from_utf8_lossy(&bytes)).0)
 }
 
 /// Cuts what is longer than [`REASON_BYTES_MAX`] between two characters.

@@ -7,6 +7,7 @@ mod datagram;
 mod fetch;
 mod strategy;
 mod subgroup;
+mod vectors;
 
 use moqtap_codec::varint::VarInt;
 

@@ -1,0 +1,4 @@
+//! What the fuzz targets do with their input. The functions are ordinary ones: the tests of each crate include
+//! the module that concerns it and replay the corpus with it.
+
+pub mod moqt;
