@@ -15,6 +15,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::options::{LogFormat, Metrics, Options, PublicUrl};
+use crate::limits::Limits;
 
 const QUIC_PORT: u16 = 4443;
 const HTTP_PORT: u16 = 8080;
@@ -93,23 +94,6 @@ pub enum CertificateSource {
     },
 }
 
-/// What rooms may use. Over a limit, what is new is refused and counted; what runs goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all tracks' caches together.
-    pub cache_bytes_max: u64,
-    /// How long an object stays in a cache.
-    pub cache_age_max: Duration,
-    /// Sessions of the whole relay.
-    pub sessions_max: usize,
-    /// Sessions from one address (one /64 of IPv6).
-    pub sessions_per_address_max: usize,
-    /// Sessions in one room.
-    pub sessions_per_room_max: usize,
-    /// Tracks in one room.
-    pub tracks_per_room_max: usize,
-}
-
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -136,8 +120,10 @@ pub struct Config {
     pub public_urls: Vec<PublicUrl>,
     /// Peers that may speak plain HTTP to addresses beyond loopback. Empty: those are HTTPS.
     pub trusted_proxies: Vec<IpAddr>,
-    /// What rooms may use.
+    /// How much of everything. Over a limit, what is new is refused and counted; what runs goes on.
     pub limits: Limits,
+    /// Sessions from one address (one /64 of IPv6).
+    pub sessions_per_address_max: usize,
     /// How long sessions are given to leave when the relay is told to stop.
     pub stop_timeout: Duration,
     /// Logging.
@@ -189,12 +175,12 @@ impl Config {
             }
         }
         let limits = Limits {
-            cache_bytes_max: options.cache.0,
+            cache_bytes_max: usize::try_from(options.cache.0).unwrap_or(usize::MAX),
             cache_age_max: options.cache_age.0,
             sessions_max: not_zero("sessions-max", options.sessions_max)?,
-            sessions_per_address_max: not_zero("sessions-per-address-max", options.sessions_per_address_max)?,
-            sessions_per_room_max: not_zero("sessions-per-room-max", options.sessions_per_room_max)?,
-            tracks_per_room_max: not_zero("tracks-per-room-max", options.tracks_per_room_max)?,
+            sessions_per_scope_max: not_zero("sessions-per-room-max", options.sessions_per_room_max)?,
+            tracks_per_scope_max: not_zero("tracks-per-room-max", options.tracks_per_room_max)?,
+            ..Limits::default()
         };
         Ok(Config {
             quic,
@@ -205,6 +191,7 @@ impl Config {
             public_urls: options.public_url,
             trusted_proxies: options.trusted_proxy,
             limits,
+            sessions_per_address_max: not_zero("sessions-per-address-max", options.sessions_per_address_max)?,
             stop_timeout: options.stop_timeout.0,
             log: Log { filter: options.log, format: options.log_format },
             print_addresses: options.print_addresses,

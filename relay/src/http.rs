@@ -2,7 +2,7 @@
 //! own ([`metrics`]). Every request passes the doors ([`guard`]) before anything else looks at it.
 
 pub mod guard;
-//metrics
+pub mod metrics;
 pub mod page;
 pub mod server;
 

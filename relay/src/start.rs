@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use roundtable_transport::{Endpoint, EndpointConfig, endpoint::BindError};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -22,9 +22,10 @@ use crate::{
         own::{self, OwnCertificate},
     },
     config::{CertificateSource, Config, Log, options::LogFormat},
+    counters::Counters,
     data::DataFolder,
     doors::{Doors, PageListener},
-    http::{page, server},
+    http::{metrics, page, server},
 };
 
 /// How often the files of a given certificate are looked at.
@@ -63,6 +64,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         })
     })?;
     let quic: Vec<SocketAddr> = endpoints.iter().flat_map(Endpoint::local_addresses).collect();
+    let metrics_sockets = match &config.metrics {
+        Some(listen) => sockets::spare_tcp("--metrics", listen)?,
+        None => Vec::new(),
+    };
+    let metrics_addresses: Vec<SocketAddr> =
+        metrics_sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?;
     // 5. The doors, which know the real ports.
     let quic_ips: Vec<IpAddr> = quic.iter().map(SocketAddr::ip).collect();
     let doors = Arc::new(Doors::new(&quic_ips, &page_listeners, &config.public_urls));
@@ -79,12 +86,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let manner = manner(&config, listener, &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, router.clone(), stop.clone()));
     }
-    let addresses = Addresses::new(config.limits.sessions_per_address_max);
+    let counters = Arc::new(Counters::default());
+    let metrics_router = metrics::router(Arc::clone(&doors), Arc::clone(&counters));
+    for socket in metrics_sockets {
+        tasks.spawn(server::serve(socket, server::Manner::Plain, metrics_router.clone(), stop.clone()));
+    }
+    let addresses = Addresses::new(config.sessions_per_address_max);
     for endpoint in endpoints {
         tasks.spawn(accept::run(endpoint, Arc::clone(&doors), addresses.clone(), stop.clone()));
     }
     // 7. Last: tell where.
-    welcome::tell(&config, &quic, &page_listeners, &[], &certificate.shown());
+    welcome::tell(&config, &quic, &page_listeners, &metrics_addresses, &certificate.shown());
 
     let mut stopping = stop.clone();
     let _ = stopping.wait_for(|stop| *stop).await;

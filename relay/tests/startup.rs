@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, net::TcpListener};
 
-use support::{Running, run, said, write_certificate};
+use support::{Running, ask, run, said, write_certificate};
 
 #[test]
 fn it_comes_up_serves_and_stops_when_told() {
@@ -49,6 +49,7 @@ fn a_port_in_use_is_explained() {
     let path = data.path().to_str().unwrap();
     for (listen, http, metrics, flag) in [
         ("127.0.0.1:0", address.as_str(), "off", "--http"),
+        ("127.0.0.1:0", "127.0.0.1:0", address.as_str(), "--metrics"),
         (udp_address.as_str(), "127.0.0.1:0", "off", "--listen"),
     ] {
         let output = run(&["--listen", listen, "--http", http, "--metrics", metrics, "--data", path]);
@@ -122,4 +123,16 @@ fn settings_come_from_the_environment_too() {
         .output()
         .unwrap();
     assert!(said(&output).contains("--listen 0.0.0.0:0 can be reached"), "{}", said(&output));
+}
+#[test]
+fn metrics_have_a_listener_of_their_own() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Running::start(data.path(), &[]);
+    let host = relay.metrics();
+    let answer = ask(host, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("# TYPE roundtable_sessions_open gauge"), "{}", answer.body);
+    assert_eq!(relay.get("/metrics").status, 404, "and stand nowhere else");
+    let foreign = ask(host, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(foreign.status, 421);
 }

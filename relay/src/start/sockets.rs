@@ -117,6 +117,17 @@ pub(super) fn tcp(flag: &'static str, listen: &Listen) -> Result<Vec<TcpListener
     })
 }
 
+/// The same for what the relay can do without: a default address that is taken is given up.
+pub(super) fn spare_tcp(flag: &'static str, listen: &Listen) -> Result<Vec<TcpListener>, BindError> {
+    match tcp(flag, listen) {
+        Err(BindError::InUse { address, .. }) if listen.is_default => {
+            tracing::warn!(%address, "that address is in use; going on without it ({flag} chooses another, or off)");
+            Ok(Vec::new())
+        }
+        result => result,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
