@@ -46,6 +46,9 @@ pub(crate) struct Dialled {
     pub(crate) endpoint: wtransport::Endpoint<wtransport::endpoint::endpoint_side::Client>,
 }
 
+/// How long the end of a connection may take: the peer has to hear of it, but nobody waits for one that is gone.
+const WAIT_MAX: Duration = Duration::from_millis(1500);
+
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The connection is gone; [`Connection::end`] says why.
@@ -226,7 +229,6 @@ impl Connection {
 
     /// Closes the session with the draft's code, and waits, but not for long, until the peer knows.
     pub(crate) async fn close(&self, code: SessionError, reason: &str) {
-        const WAIT_MAX: Duration = Duration::from_millis(1500);
         let closed = async {
             let quic_code = self.code_space().write(code.code());
             match &self.kind {
@@ -256,14 +258,14 @@ impl Connection {
                 }
                 // wtransport closed it, because the server ended the session on the CONNECT stream; only its own
                 // calls say with which code.
-                match dialled.connection.accept_uni().await {
-                    Err(wtransport::error::ConnectionError::ApplicationClosed(close)) => End {
+                match tokio::time::timeout(WAIT_MAX, dialled.connection.accept_uni()).await {
+                    Ok(Err(wtransport::error::ConnectionError::ApplicationClosed(close))) => End {
                         by_peer: true,
                         code: Some(SessionError::from_code(close.code().into_inner())),
                         reason: String::from_utf8_lossy(close.reason()).into_owned(),
                     },
-                    Err(error) => End { by_peer: false, code: None, reason: error.to_string() },
-                    Ok(_) => End { by_peer: false, code: None, reason: String::new() },
+                    Ok(Err(error)) => End { by_peer: false, code: None, reason: error.to_string() },
+                    Ok(Ok(_)) | Err(_) => End { by_peer: false, code: None, reason: String::new() },
                 }
             }
         }

@@ -192,8 +192,8 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
         let datagrams = self.receive_datagrams(cx, poll_datagram);
 
         // 3. Streams that came, and streams that have bytes or room.
-        let streams = self.new_streams(cx);
-        self.woken_streams(cx);
+        let new_streams = self.new_streams(cx);
+        let streams = self.woken_streams(cx);
 
         // 4. Time-outs of session and app.
         self.timeouts(cx);
@@ -201,7 +201,7 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
         // 5. The app, and again while QUIC takes what it writes.
         let app = self.poll_app(cx);
 
-        if let (Err(Gone), _) | (_, Err(Gone)) = (datagrams, streams) {
+        if let (Err(Gone), _) | (_, Err(Gone)) = (datagrams, new_streams) {
             return Poll::Ready(Closing::Gone);
         }
         if let Some((closing, _)) =
@@ -210,7 +210,7 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
             return Poll::Ready(closing);
         }
         // A step that stopped at its bound goes on in the next turn, after the other connections' tasks.
-        if [datagrams, streams].contains(&Ok(Turn::More)) || app == Turn::More {
+        if [datagrams, new_streams, Ok(streams), Ok(app)].contains(&Ok(Turn::More)) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -306,13 +306,12 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
         Ok(Turn::Done)
     }
 
-    fn woken_streams(&mut self, cx: &mut Context<'_>) {
+    fn woken_streams(&mut self, cx: &mut Context<'_>) -> Turn {
         let mut bytes_left = STREAM_BYTES_PER_TURN;
         for _ in 0..STREAMS_PER_TURN {
             if bytes_left == 0 {
                 break;
             }
-            // Whoever is left in the queue has woken this task already.
             let Some(token) = self.wakes.take() else { break };
             match token {
                 Token::Stream(stream) => {
@@ -341,6 +340,8 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
             }
             self.outputs(cx);
         }
+        // Their wake-ups are used up: many streams wake at once, and the task only once for all.
+        if self.wakes.any() { Turn::More } else { Turn::Done }
     }
 
     fn timeouts(&mut self, cx: &mut Context<'_>) {

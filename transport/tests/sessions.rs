@@ -196,6 +196,43 @@ async fn more_streams_than_the_peer_allows_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn hundreds_of_streams_that_wake_at_once_are_all_served() {
+    const STREAMS: u64 = 400;
+    let server = server();
+    for scheme in SCHEMES {
+        let (mut client, mut served) = pair(&server, scheme).await;
+        let request = subscribed(&mut client, &mut served).await;
+        let mut streams = Vec::new();
+        for object in 0..2 {
+            // The second object of all streams leaves in one flight of packets, and then there is silence: nothing
+            // wakes the receiver again.
+            let opened = std::mem::take(&mut streams);
+            let written = served.call(move |io| {
+                let streams = if opened.is_empty() {
+                    (0..STREAMS)
+                        .map(|group| io.session.open_subgroup(request, header(group)).unwrap())
+                        .collect()
+                } else {
+                    opened
+                };
+                for (group, stream) in (0..).zip(&streams) {
+                    let object = Object::stream(Location::new(group, object), "payload");
+                    io.session.write_object(*stream, &object).unwrap();
+                }
+                streams
+            });
+            streams = written.await;
+            let mut groups = BTreeSet::new();
+            while groups.len() < STREAMS as usize {
+                if let Event::Object { object, .. } = client.event().await {
+                    groups.insert(object.location.group);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn resets_and_stops_keep_their_codes() {
     let server = server();
     for scheme in SCHEMES {

@@ -90,6 +90,11 @@ impl Wakes {
         woken.is_queued.store(false, Ordering::Release);
         Some(woken.token)
     }
+
+    /// True when some are left.
+    pub(super) fn any(&self) -> bool {
+        !self.shared.lock().woken.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +111,7 @@ mod tests {
         waker_two.wake_by_ref();
         assert_eq!([wakes.take(), wakes.take(), wakes.take()], [Some(two), Some(one), None]);
         waker_two.wake();
+        assert!(wakes.any());
         assert_eq!([wakes.take(), wakes.take()], [Some(two), None]);
     }
 }
