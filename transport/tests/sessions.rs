@@ -6,7 +6,7 @@
 mod support;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,9 +17,10 @@ use std::{
 
 use bytes::Bytes;
 use roundtable_moqt::{
-    Event, FullTrackName, Location, Namespace, Object, ObjectDatagram, Parameters, PublishDoneCode,
-    SessionError, StreamId, StreamResetCode,
+    Event, FullTrackName, Location, Namespace, Object, ObjectDatagram, Parameters, PublishDoneCode, Role,
+    Session, SessionError, StreamId, StreamKind, StreamResetCode, Transmit,
     message::{RequestId, Subscribe, SubscribeOk, TrackAlias},
+    session::{Carrier, Config},
     subgroup::SubgroupHeader,
 };
 use roundtable_transport::{DatagramSender, EndedBy, SendError};
@@ -384,7 +385,7 @@ async fn a_silent_peer_is_lost_after_the_idle_time_out() {
         (tell, thread)
     };
     let served = soon("a client", server.endpoint.accept()).await.unwrap().accept().await.unwrap();
-    let served = Peer::run(served, roundtable_moqt::Role::Server);
+    let served = Peer::run(served, Role::Server);
     let ended = served.ended().await;
     assert_eq!((ended.by, ended.code), (EndedBy::Network, None));
     client.0.send(()).unwrap();
@@ -419,7 +420,7 @@ async fn streams_that_are_none_of_the_sessions_are_refused_and_counted() {
     let request = web_transport_proto::ConnectRequest::new(url).with_protocol("moqt-18");
     request.write(&mut send).await.unwrap();
     let served = soon("a client", server.endpoint.accept()).await.unwrap().accept().await.unwrap();
-    let served = Peer::run(served, roundtable_moqt::Role::Server);
+    let served = Peer::run(served, Role::Server);
     web_transport_proto::ConnectResponse::read(&mut receive).await.unwrap();
 
     // A stream of session 4, a request of HTTP/3's, and QPACK's two, which must stay.
@@ -442,4 +443,59 @@ async fn streams_that_are_none_of_the_sessions_are_refused_and_counted() {
     assert_eq!((ended.by, ended.code), (EndedBy::Peer, Some(SessionError::NoError)));
     assert_eq!(ended.counters.streams_other_session, 1);
     assert_eq!(ended.counters.streams_not_sessions, 2);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_costs_a_bounded_amount_of_memory() {
+    let server = server();
+    // Says SETUP and SUBSCRIBE, and reads nothing, ever.
+    let quic = support::quinn_client(&server, "moqt-18").await.unwrap();
+    let mut config = Config::new(Role::Client, Carrier::Quic);
+    config.setup.path = Some("/room".into());
+    config.setup.authority = Some("localhost".into());
+    let mut session = Session::new(config, std::time::Instant::now());
+    session.subscribe(Subscribe { track: track(), parameters: Parameters::default() }).unwrap();
+    let (mut streams, mut unread) = (BTreeMap::new(), Vec::new());
+    while let Some(transmit) = session.poll_transmit() {
+        match transmit {
+            Transmit::Open { stream, kind: StreamKind::Uni, .. } => {
+                streams.insert(stream, quic.open_uni().await.unwrap());
+            }
+            Transmit::Open { stream, kind: StreamKind::Bi, .. } => {
+                let (send, receive) = quic.open_bi().await.unwrap();
+                streams.insert(stream, send);
+                unread.push(receive);
+            }
+            Transmit::Data { stream, bytes } => {
+                streams.get_mut(&stream).unwrap().write_chunk(bytes).await.unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    let served = soon("a client", server.endpoint.accept()).await.unwrap().accept().await.unwrap();
+    let mut served = Peer::run(served, Role::Server);
+    let request = loop {
+        if let Event::Subscribe(request, _) = served.event().await {
+            break request;
+        }
+    };
+    let answer =
+        SubscribeOk { alias: ALIAS, parameters: Parameters::default(), track_properties: Bytes::new() };
+    served.call(move |io| io.session.accept_subscribe(request, answer)).await.unwrap();
+    let stream = open(&served, request, 0).await;
+    // An app that does not look at what is unsent.
+    let mut written = 0;
+    loop {
+        let object = Object::stream(Location::new(0, written), vec![0; 1 << 20]);
+        if served.call(move |io| io.session.write_object(stream, &object)).await.is_err() {
+            break;
+        }
+        written += 1;
+        assert!(written < 20, "nobody stops it");
+    }
+    assert!(written >= 8, "stopped after {written} MiB, which a slow network may need");
+    let event = served.event().await;
+    assert!(matches!(&event, Event::StreamStopped { code: StreamResetCode::TooFarBehind, .. }), "{event:?}");
+    assert_eq!(served.call(|io| io.streams.unsent_bytes_total()).await, 0);
 }
