@@ -7,6 +7,7 @@
 //! - [`client`]: `https://` (WebTransport) and `moqt://` (raw QUIC) URLs.
 //! - [`tls`]: certificates that can be replaced while running, and whom a client trusts.
 //! - `web_transport`: HTTP/3 as far as the server's side of WebTransport needs it.
+//! - `options` (feature `clap`): the options with which command line tools find their relay.
 //! - [`connection`]: one session's QUIC connection, whatever carries it.
 //! - [`driver`], [`app`], [`datagrams`]: the loop of one connection, what it calls, and the fast way out.
 
@@ -20,6 +21,8 @@ pub mod datagrams;
 pub mod driver;
 pub mod endpoint;
 pub mod incoming;
+#[cfg(feature = "clap")]
+pub mod options;
 pub mod quic;
 mod socket;
 pub mod tls;
@@ -32,6 +35,8 @@ pub use datagrams::{DatagramSender, DatagramSink, PathStats, PendingDatagram, Se
 pub use driver::{Ended, EndedBy, drive};
 pub use endpoint::{BindError, Endpoint, EndpointConfig};
 pub use incoming::{AcceptError, ConnectRequest, Incoming, IncomingKind};
+#[cfg(feature = "clap")]
+pub use options::{ConnectOptions, OptionsError};
 pub use quic::QuicConfig;
 pub use tls::{CertificateHash, Certificates, Trust};
 
