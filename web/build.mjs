@@ -1,4 +1,5 @@
-// Builds the page into a flat folder, or its tests into another: `node build.mjs --out DIR | --tests DIR`.
+// Builds the page into a flat folder, or its tests into another:
+// `node build.mjs --out DIR | --tests DIR | --browser-tests DIR`.
 // Names carry a hash of the content, so that the relay lets browsers keep them for ever.
 import { build } from "esbuild";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -7,8 +8,8 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [what, folder] = process.argv.slice(2);
-if (!folder || !["--out", "--tests"].includes(what)) {
-  console.error("usage: node build.mjs --out DIR | --tests DIR");
+if (!folder || !["--out", "--tests", "--browser-tests"].includes(what)) {
+  console.error("usage: node build.mjs --out DIR | --tests DIR | --browser-tests DIR");
   process.exit(2);
 }
 await rm(folder, { recursive: true, force: true });
@@ -23,11 +24,12 @@ const shared = {
   logLevel: "warning",
 };
 
-if (what === "--tests") {
-  const tests = (await readdir(join(here, "tests"))).filter((name) => name.endsWith(".test.ts"));
+if (what !== "--out") {
+  const tests_dir = what === "--tests" ? "tests" : "tests/browser";
+  const tests = (await readdir(join(here, tests_dir))).filter((name) => name.endsWith(".test.ts"));
   await build({
     ...shared,
-    entryPoints: tests.map((name) => join("tests", name)),
+    entryPoints: tests.map((name) => join(tests_dir, name)),
     outdir: folder,
     outExtension: { ".js": ".mjs" },
     platform: "node",

@@ -1,6 +1,9 @@
 //! What a person sees when the relay has come up, and what a script reads.
 
-use std::{io::Write as _, net::SocketAddr};
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use serde::Serialize;
 
@@ -27,33 +30,33 @@ pub(super) fn tell(
     metrics: &[SocketAddr],
     shown: &Shown,
 ) {
-    let pages: Vec<String> = pages.iter().map(page_url).collect();
     let mut text = String::new();
     if config.print_addresses {
         let addresses = Addresses {
             quic,
-            http: pages,
+            http: pages.iter().map(|page| page_url(page, SocketAddr::new(page.ip, page.port))).collect(),
             metrics: metrics.iter().map(|address| format!("http://{address}")).collect(),
             certificate_sha256: shown.hashes.iter().map(ToString::to_string).collect(),
         };
         text = serde_json::to_string(&addresses).unwrap_or_default();
         text.push('\n');
     } else {
-        people(&mut text, quic, &pages, shown);
+        people(&mut text, quic, pages, shown);
     }
     let mut out = std::io::stdout().lock();
     // Nobody may be listening; the relay works all the same.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn people(text: &mut String, quic: &[SocketAddr], pages: &[String], shown: &Shown) {
+fn people(text: &mut String, quic: &[SocketAddr], pages: &[PageListener], shown: &Shown) {
     use std::fmt::Write as _;
-    let call = quic.first().map(ToString::to_string).unwrap_or_default();
+    let call = quic.first().map(|&address| reachable(address).to_string()).unwrap_or_default();
     let pin = match shown.hashes.first() {
         Some(hash) if shown.is_pinnable => format!(" \\\n      --tls-sha256 {hash}"),
         Some(_) | None => String::new(),
     };
-    let page = pages.first().map_or("", String::as_str);
+    let page = pages.first().map(|page| page_url(page, reachable(SocketAddr::new(page.ip, page.port))));
+    let page = page.unwrap_or_default();
     // Writing to a String does not fail.
     let _ = writeln!(
         text,
@@ -66,11 +69,20 @@ fn people(text: &mut String, quic: &[SocketAddr], pages: &[String], shown: &Show
          roundtable-subscriber --url https://{call}/my-room{pin} --record recordings\n\n  \
          Ctrl-C stops the relay.\n",
         env!("CARGO_PKG_VERSION"),
-        page = page,
     );
 }
 
-fn page_url(page: &PageListener) -> String {
+/// An address that works in a browser on this machine: nobody can connect to "all of them".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn page_url(page: &PageListener, address: SocketAddr) -> String {
     let scheme = if page.is_https { "https" } else { "http" };
-    format!("{scheme}://{}", SocketAddr::new(page.ip, page.port))
+    format!("{scheme}://{address}")
 }

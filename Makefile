@@ -1,0 +1,63 @@
+# What people type. `make test` is what CI runs (.ci/run), on a machine that has cargo, Node and gcc at least.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help run test check fmt bench tools web-packages
+
+RELAY := $(shell cargo metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug/roundtable-relay
+
+help: ## list what there is
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## start a relay that works with no configuration
+	cargo run --release --locked
+
+test: tools web-packages ## install what the tests need, then run all of them
+	@echo "== formatting"
+	cargo fmt --all --check
+	@echo "== lints"
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@echo "== build"
+	cargo build --workspace --bins --locked
+	@echo "== Rust tests"
+	cargo test --workspace --locked
+	@echo "== the page: types"
+	cd web && npm run --silent check
+	@echo "== the page: tests"
+	cd web && npm run --silent test
+	@echo "== the page in a browser, at a real relay"
+	cd web && npm run --silent test:browser
+
+check: web-packages ## formatting, lints and types; no tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd web && npm run --silent check
+
+fmt: ## format the Rust sources
+	cargo fmt --all
+
+bench: ## measure: see tests/benches and README.md
+	cargo bench --workspace --locked
+
+# apt only for what is missing; as root, or with sudo.
+tools:
+	@missing=(); \
+	command -v ffmpeg >/dev/null || missing+=(ffmpeg); \
+	command -v chromium >/dev/null || missing+=(chromium); \
+	command -v node >/dev/null || missing+=(nodejs); \
+	command -v npm >/dev/null || missing+=(npm); \
+	command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
+	if (( $${#missing[@]} )); then \
+		echo "== installing $${missing[*]}"; \
+		sudo=; if [[ $$(id -u) != 0 ]]; then sudo="sudo -E"; fi; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		$$sudo apt-get -o DPkg::Lock::Timeout=120 -qq update; \
+		$$sudo apt-get -o DPkg::Lock::Timeout=120 -qq install -y --no-install-recommends "$${missing[@]}"; \
+	fi
+
+# Once per lock file.
+web-packages: web/node_modules/.package-lock.json
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json
+	@echo "== npm packages"
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
