@@ -8,6 +8,7 @@
 //!   policy that knows frames ([`queue`]).
 //! - [`filter`]: which objects a subscription wants, and when a new group is asked for upstream.
 //! - [`marks`] and [`terms`]: the public properties of objects and tracks that the above act upon.
+//! - [`replay`]: all of it driven by bytes, for a fuzzer.
 //! - [`Budget`]: the bytes that all caches together may hold.
 //!
 //! Line references such as "draft 10.12" are to draft-ietf-moq-transport-18.
@@ -18,6 +19,7 @@ pub mod filter;
 pub mod marks;
 mod pairs;
 pub mod queue;
+pub mod replay;
 pub mod terms;
 pub mod track;
 

@@ -1,8 +1,6 @@
 //! What an object says about the video frame it belongs to: LOC's frame marking and our FRAGMENT, the only
 //! properties of media a relay looks at (docs/wire.md, "Media datagrams").
 
-use roundtable_moqt::vi64;
-
 use crate::pairs::{self, Value};
 
 /// Video Frame Marking of LOC-04 (RFC 9626), and where the object stands in its frame.
@@ -73,7 +71,7 @@ impl Marks {
 
 impl Fragment {
     fn new(mut value: &[u8]) -> Option<Self> {
-        let mut number = || vi64::take(&mut value);
+        let mut number = || pairs::take(&mut value);
         let fragment = Fragment {
             frame: number()?.try_into().ok()?,
             block: number()?.try_into().ok()?,
@@ -90,7 +88,7 @@ impl Fragment {
 mod tests {
     use super::*;
     use bytes::BytesMut;
-    use roundtable_moqt::properties::Writer;
+    use roundtable_moqt::{properties::Writer, vi64};
 
     fn fragment(numbers: [u64; 6]) -> BytesMut {
         let mut bytes = BytesMut::new();

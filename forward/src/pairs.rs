@@ -21,8 +21,8 @@ pub(crate) fn walk<'a>(pairs: &'a [u8], each: &mut impl FnMut(u64, Value<'a>)) -
 fn level<'a>(mut pairs: &'a [u8], is_outer: bool, each: &mut impl FnMut(u64, Value<'a>)) -> Option<()> {
     let mut key = 0_u64;
     while !pairs.is_empty() {
-        key = key.checked_add(vi64::take(&mut pairs)?)?;
-        let number = vi64::take(&mut pairs)?;
+        key = key.checked_add(take(&mut pairs)?)?;
+        let number = take(&mut pairs)?;
         if key.is_multiple_of(2) {
             each(key, Value::Integer(number));
             continue;
@@ -36,4 +36,15 @@ fn level<'a>(mut pairs: &'a [u8], is_outer: bool, each: &mut impl FnMut(u64, Val
         }
     }
     Some(())
+}
+
+/// Nearly all numbers in properties take one byte, and this is done for every object.
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    match bytes.split_first()? {
+        (first @ 0..0x80, rest) => {
+            *bytes = rest;
+            Some(u64::from(*first))
+        }
+        _ => vi64::take(bytes),
+    }
 }

@@ -175,6 +175,23 @@ fn a_publisher_that_starts_anew_has_lost_nothing() {
 }
 
 #[test]
+fn what_two_publishers_lost_is_asked_of_one() {
+    let (now, mut track) = (Instant::now(), track());
+    for object in [0, 4, 8] {
+        track.insert(now, ALICE, &datagram(1, object));
+    }
+    let gaps = track.gaps(now + 5 * MS);
+    assert_eq!(ranges(&gaps), [(at(1, 1), at(1, 8))]);
+    track.insert(now, MALLORY, &datagram(1, 9));
+    track.remove_publisher(MALLORY);
+    track.insert(now, MALLORY, &datagram(1, 2));
+    track.insert(now, MALLORY, &datagram(1, 11));
+    let gaps = track.gaps(now + 5 * MS);
+    assert_eq!(ranges(&gaps), [(at(1, 10), at(1, 11))], "the rest has been asked for");
+    assert_eq!(gaps[0].publisher, MALLORY);
+}
+
+#[test]
 fn objects_on_streams_are_never_missed() {
     let (now, mut track) = (Instant::now(), track());
     track.insert(now, ALICE, &Object::stream(at(1, 0), vec![1]));

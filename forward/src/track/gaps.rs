@@ -85,7 +85,7 @@ struct Missing {
 #[derive(Debug)]
 pub(super) struct Gaps {
     limits: GapLimits,
-    /// Ascending, disjoint.
+    /// Ascending and disjoint.
     missing: Vec<Missing>,
     edge: Option<Edge>,
     /// Publishers that do not answer FETCH.
@@ -144,19 +144,29 @@ impl Gaps {
         (start < location && !is_jump).then_some((start, before(location)?))
     }
 
-    /// Nothing of `start..=end` has come although something after it has.
+    /// Nothing of `start..=end` has come although something after it has. What is missing already (after another
+    /// publisher's absence, say) is not missed twice.
     pub(super) fn notice(&mut self, now: Instant, publisher: PublisherId, start: Location, end: Location) {
         if self.silent.contains(&publisher) {
             return;
         }
-        if self.missing.len() >= self.limits.ranges_max {
-            self.missing.remove(0);
-            self.given_up += 1;
-        }
         let due = now + self.limits.grace;
-        let missing = Missing { publisher, start, end, noticed: now, due, attempts: 0, asked: None };
-        let place = self.missing.partition_point(|other| other.start < start);
-        self.missing.insert(place, missing);
+        let mut position = Some(start);
+        let mut place = self.missing.partition_point(|other| other.end < start);
+        while let Some(start) = position.filter(|start| *start <= end) {
+            let other = self.missing.get(place).copied().filter(|other| other.start <= end);
+            let free_end = other.map_or(Some(end), |other| before(other.start));
+            if let Some(end) = free_end.filter(|end| *end >= start) {
+                let missing = Missing { publisher, start, end, noticed: now, due, attempts: 0, asked: None };
+                self.missing.insert(place, missing);
+                place += 1;
+            }
+            position = other.and_then(|other| after(other.end));
+            place += 1;
+        }
+        let surplus = self.missing.len().saturating_sub(self.limits.ranges_max);
+        self.missing.drain(..surplus);
+        self.given_up += surplus as u64;
     }
 
     /// An object came after all.
