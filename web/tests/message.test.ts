@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteStream } from "../src/moqt/byte_stream";
 import { Violation } from "../src/moqt/error";
-import { decodeMessage, encodeMessage, type Message } from "../src/moqt/message";
+import { type Context, decodeMessage, encodeMessage, type Message } from "../src/moqt/message";
 import { fullTrackName, namespace, trackKey } from "../src/moqt/name";
 import { readMessage } from "../src/moqt/request";
 import { utf8 } from "../src/moqt/vi64";
@@ -11,6 +11,11 @@ import { hex, toHex } from "./support/fake_relay";
 const track = fullTrackName(namespace("ada"), "camera");
 const nothing = new Uint8Array(0);
 const location = { group: 1_764_000_000_000n, object: 7n };
+
+function contextOf(message: Message): Context {
+  if (message.type === "setup" || message.type === "goAway") return "control";
+  return "requestId" in message && message.type !== "requestUpdate" ? "first" : "request";
+}
 
 const MESSAGES: Message[] = [
   { type: "setup", setup: { implementation: utf8("test"), maxAuthTokenCacheSize: 9n } },
@@ -59,7 +64,7 @@ function stream(bytes: Uint8Array): ByteStream {
 
 test("every message comes back as it was", async () => {
   for (const message of MESSAGES) {
-    assert.deepEqual(await readMessage(stream(encodeMessage(message))), message, message.type);
+    assert.deepEqual(await readMessage(stream(encodeMessage(message)), contextOf(message)), message, message.type);
   }
 });
 
@@ -67,20 +72,21 @@ test("a message that is cut off anywhere, or too long, is a violation and nothin
   for (const message of MESSAGES) {
     const bytes = encodeMessage(message);
     for (let length = 1; length < bytes.length; length++) {
-      await assert.rejects(readMessage(stream(bytes.subarray(0, length))), Violation, `${message.type} ${length}`);
+      await assert.rejects(readMessage(stream(bytes.subarray(0, length)), contextOf(message)), Violation, `${message.type} ${length}`);
     }
   }
-  assert.throws(() => decodeMessage(0x08n, hex("010161ff")), Violation);
+  assert.throws(() => decodeMessage(0x08n, hex("010161ff"), "request"), Violation);
 });
 
 test("noise never throws anything but a violation", () => {
   let seed = 20_261_122;
   const random = () => (seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
+  const contexts: Context[] = ["control", "first", "request"];
   const types = [0x2f00n, 0x10n, 0x3n, 0x4n, 0x1dn, 0xbn, 0x16n, 0x18n, 0x6n, 0x8n, 0xfn, 0x2n, 0x7n, 0x5n, 0x99n];
   for (let i = 0; i < 20_000; i++) {
     const bytes = Uint8Array.from({ length: Math.floor(random() * 24) }, () => Math.floor(random() * 256));
     try {
-      decodeMessage(types[i % types.length] ?? 0n, bytes);
+      decodeMessage(types[i % types.length] ?? 0n, bytes, contexts[i % 3] ?? "first");
     } catch (error) {
       assert.ok(error instanceof Violation, `${toHex(bytes)}: ${String(error)}`);
     }
@@ -93,9 +99,9 @@ test("a name is rendered as the draft says", () => {
 });
 
 test("unknown SETUP options are ignored, known ones stand once", () => {
-  assert.deepEqual(decodeMessage(0x2f00n, hex("02 05 05 01 61 39 07")), {
+  assert.deepEqual(decodeMessage(0x2f00n, hex("02 05 05 01 61 39 07"), "control"), {
     type: "setup",
     setup: { implementation: utf8("a") },
   });
-  assert.throws(() => decodeMessage(0x2f00n, hex("04 05 00 06")), Violation);
+  assert.throws(() => decodeMessage(0x2f00n, hex("04 05 00 06"), "control"), Violation);
 });

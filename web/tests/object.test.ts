@@ -87,7 +87,7 @@ test("a subgroup stream that breaks the draft's rules is a violation", async () 
 
 test("items of a FETCH refer to the one before", async () => {
   // Group 5 object 0, priority 1, subgroup 2; the next object; a datagram object of group 7; unknown up to 9/3.
-  const items = await fetched("1f 05 02 00 01 01 aa  01 01 bb  4c 01 00 01 cc  810c 01 03");
+  const items = await fetched("1f 05 02 00 01 01 aa  01 01 bb  4c 01 00 01 cc  810c 09 03");
   const words = items.map((item) => (item.type === "object" ? brief(item.object) : `${item.type} ${item.end.group}/${item.end.object}`));
   assert.deepEqual(words, [
     "5/0 p1 s2 normal aa",

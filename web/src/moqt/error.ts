@@ -10,8 +10,10 @@ export const SessionErrorCode = {
   duplicateTrackAlias: 0x5n,
   keyValueFormattingError: 0x6n,
   invalidPath: 0x8n,
+  malformedPath: 0x9n,
   goAwayTimeout: 0x10n,
   controlMessageTimeout: 0x11n,
+  malformedAuthority: 0x1an,
 } as const;
 
 /** Why a request is refused (draft 10.6). */

@@ -1,5 +1,5 @@
 /** Control messages (draft 10): values, their bytes and back. */
-import { Violation } from "./error";
+import { SessionErrorCode, Violation } from "./error";
 import { readKeyValuePairs, writeKeyValuePairs, type KeyValuePair } from "./key_value";
 import {
   type FullTrackName,
@@ -15,6 +15,8 @@ import {
   readLocation,
   readParameters,
   readToken,
+  scope,
+  type Scope,
   type Token,
   tokenBytes,
   writeLocation,
@@ -90,6 +92,47 @@ const NAMES = new Map(Object.entries(TYPES).map(([name, type]) => [type, name as
 // The draft's table gives PUBLISH_OK a number of its own, its text does not: understood, never sent.
 NAMES.set(0x1en, "requestOk");
 
+/** Where a message stands: on a control stream, first on a request stream, or later on one. */
+export type Context = "control" | "first" | "request";
+
+const CONTEXTS: Record<Message["type"], readonly Context[]> = {
+  setup: ["control"],
+  goAway: ["control", "request"],
+  subscribe: ["first"],
+  publish: ["first"],
+  fetch: ["first"],
+  trackStatus: ["first"],
+  publishNamespace: ["first"],
+  subscribeNamespace: ["first"],
+  subscribeTracks: ["first"],
+  requestUpdate: ["request"],
+  subscribeOk: ["request"],
+  fetchOk: ["request"],
+  requestOk: ["request"],
+  requestError: ["request"],
+  publishDone: ["request"],
+  namespace: ["request"],
+  namespaceDone: ["request"],
+  publishBlocked: ["request"],
+};
+
+/** Which parameters a message may carry. REQUEST_UPDATE and REQUEST_OK: what one of any request may. */
+const SCOPES = {
+  subscribe: scope(0x02, 0x03, 0x04, 0x06, 0x10, 0x20, 0x21, 0x22, 0x32),
+  publish: scope(0x03, 0x08, 0x09, 0x10),
+  fetch: scope(0x03, 0x0a, 0x20, 0x22),
+  trackStatus: scope(0x03),
+  publishNamespace: scope(0x03),
+  subscribeNamespace: scope(0x03),
+  subscribeTracks: scope(0x03, 0x10),
+  requestUpdate: scope(0x02, 0x03, 0x06, 0x10, 0x20, 0x21, 0x32, 0x34),
+  subscribeOk: scope(0x08, 0x09),
+  fetchOk: scope(),
+  requestOk: scope(0x02, 0x06, 0x08, 0x09, 0x10, 0x20, 0x21, 0x22, 0x32),
+} satisfies Partial<Record<Message["type"], Scope>>;
+
+const REDIRECT = 0x34n;
+
 /** The type of a control stream and of the message that begins it. */
 export const SETUP_TYPE = TYPES.setup;
 
@@ -108,11 +151,12 @@ export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
 }
 
 /** Reads a message whose type and payload have been cut out of its stream. */
-export function decodeMessage(type: bigint, payload: Uint8Array): Message {
+export function decodeMessage(type: bigint, payload: Uint8Array, context: Context): Message {
   const name = NAMES.get(type);
   if (name === undefined) throw new Violation(`a message of unknown type 0x${type.toString(16)}`);
+  if (!CONTEXTS[name].includes(context)) throw new Violation(`${name} where it does not belong`);
   const reader = new Reader(payload);
-  const message = readPayload(reader, name);
+  const message = readPayload(reader, name, context);
   reader.end("a message");
   return message;
 }
@@ -180,40 +224,43 @@ function writePayload(writer: Writer, message: Message): void {
   }
 }
 
-function readPayload(reader: Reader, type: Message["type"]): Message {
+function readPayload(reader: Reader, type: Message["type"], context: Context): Message {
   switch (type) {
     case "setup":
       return { type, setup: readSetup(reader.rest()) };
     case "goAway": {
       const uri = reader.sized(URI_BYTES_MAX, "a URI");
       const timeoutMs = reader.vi64();
-      return reader.left === 0 ? { type, uri, timeoutMs } : { type, uri, timeoutMs, requestId: reader.vi64() };
+      // On the control stream it says where processing stopped; a request's stream is about that request.
+      return context === "control"
+        ? { type, uri, timeoutMs, requestId: reader.vi64() }
+        : { type, uri, timeoutMs };
     }
     case "subscribe":
     case "trackStatus":
-      return { type, requestId: reader.vi64(), track: readFullTrackName(reader), parameters: readParameters(reader) };
+      return { type, requestId: reader.vi64(), track: readFullTrackName(reader), parameters: readParameters(reader, SCOPES[type]) };
     case "publish":
       return {
         type,
         requestId: reader.vi64(),
         track: readFullTrackName(reader),
         alias: reader.vi64(),
-        parameters: readParameters(reader),
+        parameters: readParameters(reader, SCOPES[type]),
         trackProperties: readProperties(reader),
       };
     case "fetch":
-      return { type, requestId: reader.vi64(), range: readFetchRange(reader), parameters: readParameters(reader) };
+      return { type, requestId: reader.vi64(), range: readFetchRange(reader), parameters: readParameters(reader, SCOPES[type]) };
     case "publishNamespace":
     case "subscribeNamespace":
     case "subscribeTracks":
-      return { type, requestId: reader.vi64(), namespace: readNamespace(reader), parameters: readParameters(reader) };
+      return { type, requestId: reader.vi64(), namespace: readNamespace(reader), parameters: readParameters(reader, SCOPES[type]) };
     case "requestUpdate":
-      return { type, requestId: reader.vi64(), parameters: readParameters(reader) };
+      return { type, requestId: reader.vi64(), parameters: readParameters(reader, SCOPES[type]) };
     case "subscribeOk":
       return {
         type,
         alias: reader.vi64(),
-        parameters: readParameters(reader),
+        parameters: readParameters(reader, SCOPES[type]),
         trackProperties: readProperties(reader),
       };
     case "fetchOk": {
@@ -223,12 +270,12 @@ function readPayload(reader: Reader, type: Message["type"]): Message {
         type,
         endOfTrack: endOfTrack === 1,
         end: readLocation(reader),
-        parameters: readParameters(reader),
+        parameters: readParameters(reader, SCOPES[type]),
         trackProperties: readProperties(reader),
       };
     }
     case "requestOk":
-      return { type, parameters: readParameters(reader), trackProperties: readProperties(reader) };
+      return { type, parameters: readParameters(reader, SCOPES[type]), trackProperties: readProperties(reader) };
     case "requestError": {
       const code = reader.vi64();
       const retry = reader.vi64();
@@ -238,7 +285,7 @@ function readPayload(reader: Reader, type: Message["type"]): Message {
         code,
         ...(retry > 0n && { retryAfterMs: retry - 1n }),
         reason,
-        ...(reader.left > 0 && {
+        ...(code === REDIRECT && {
           redirect: { uri: reader.sized(URI_BYTES_MAX, "a URI"), track: readFullTrackName(reader) },
         }),
       };
@@ -263,8 +310,15 @@ function readPayload(reader: Reader, type: Message["type"]): Message {
 /** Checks the pairs, which fill the rest of the message; whoever needs one reads them again. */
 function readProperties(reader: Reader): Uint8Array {
   const bytes = reader.rest();
-  readKeyValuePairs(bytes);
+  checkTrackProperties(readKeyValuePairs(bytes));
   return bytes;
+}
+
+function checkTrackProperties(pairs: KeyValuePair[]): void {
+  for (const { type, value } of pairs) {
+    if (type === 0x22n && value !== 1n && value !== 2n) throw new Violation("a track's group order is neither 1 nor 2");
+    if (type === 0x30n && value !== 0n && value !== 1n) throw new Violation("DYNAMIC_GROUPS is neither 0 nor 1");
+  }
 }
 
 function setupPairs(setup: Setup): KeyValuePair[] {
@@ -289,12 +343,19 @@ function readSetup(bytes: Uint8Array): Setup {
       once("maxAuthTokenCacheSize");
       setup.maxAuthTokenCacheSize = value;
     } else if (type === 0x03n) {
-      tokens.push(readToken(value));
+      const token = readToken(value);
+      if (token.type === "delete" || token.type === "useAlias") {
+        throw new Violation("a token alias in SETUP, where none can have been registered");
+      }
+      tokens.push(token);
       setup.authorizationTokens = tokens;
     } else {
       const option = type === 0x01n ? "path" : type === 0x05n ? "authority" : type === 0x07n ? "implementation" : null;
       if (!option) continue;
       once(option);
+      if (option === "path" && !/^([/?][!$-;=?-Z_a-z~%@]*)?$/.test(text(value))) {
+        throw new Violation("PATH is no path of a URI", SessionErrorCode.malformedPath);
+      }
       setup[option] = value;
     }
   }

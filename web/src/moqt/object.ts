@@ -115,6 +115,8 @@ export interface SubgroupHeader {
   readonly priority: number | undefined;
   readonly hasProperties: boolean;
   readonly endsGroup: boolean;
+  /** True when the stream begins with the first object of its subgroup. */
+  readonly firstObject: boolean;
 }
 
 /** True for the type of a subgroup stream, valid or not. */
@@ -140,7 +142,15 @@ export async function readSubgroupHeader(wireType: bigint, source: FieldSource):
   const group = await source.vi64();
   const subgroup = mode === 0b00 ? 0n : mode === 0b10 ? await source.vi64() : undefined;
   const priority = type & 0x20 ? undefined : await source.byte();
-  return { alias, group, subgroup, priority, hasProperties: (type & 0x01) !== 0, endsGroup: (type & 0x08) !== 0 };
+  return {
+    alias,
+    group,
+    subgroup,
+    priority,
+    hasProperties: (type & 0x01) !== 0,
+    endsGroup: (type & 0x08) !== 0,
+    firstObject: (type & 0x40) !== 0,
+  };
 }
 
 /** Reads the objects of a subgroup stream one by one, to its end. */
@@ -151,7 +161,9 @@ export async function* readSubgroupObjects(
 ): AsyncGenerator<MoqtObject> {
   let previous: bigint | undefined;
   let subgroup = header.subgroup;
+  let hasEnded = false;
   while (!(await source.isAtEnd())) {
+    if (hasEnded) throw new Violation("an object after the end of its group");
     const delta = await source.vi64();
     const object = previous === undefined ? delta : previous + delta + 1n;
     if (object > VI64_MAX) throw new Violation("an object id is beyond 64 bits");
@@ -161,6 +173,7 @@ export async function* readSubgroupObjects(
     const length = await source.vi64();
     const status = length === 0n ? statusOf(await source.vi64()) : "normal";
     if (status !== "normal" && properties.length > 0) throw new Violation("an object that is none has properties");
+    hasEnded = status !== "normal";
     const payload = await streamPayload(source, length, payloadBytesMax);
     const location = { group: header.group, object };
     yield { location, priority: header.priority, subgroup, status, endsGroup: false, properties, payload };
@@ -184,9 +197,8 @@ export async function* readFetchItems(
   while (!(await source.isAtEnd())) {
     const flags = await source.vi64();
     if (flags === 0x8cn || flags === 0x10cn) {
-      const group = nextGroup(order, prior, await source.vi64());
-      const object = await source.vi64();
-      prior = { group, object };
+      // Both as they are (11.4.4.2 has no deltas).
+      prior = { group: await source.vi64(), object: await source.vi64() };
       yield { type: flags === 0x8cn ? "nonExistent" : "unknown", end: prior };
       continue;
     }
@@ -199,6 +211,7 @@ export async function* readFetchItems(
     let subgroup: bigint | undefined;
     if (!isDatagram) subgroup = await fetchSubgroup(bits & 0x03, priorSubgroup, source);
     const object: bigint = await fetchObjectId((bits & 0x04) !== 0, hasGroup, prior, source);
+    if (prior?.group === group && prior.object >= object) throw new Violation("a FETCH brings an object twice");
     if ((bits & 0x10) === 0 && priorPriority === undefined) throw new Violation("a FETCH item refers to no priority");
     const priority = bits & 0x10 ? await source.byte() : priorPriority;
     const properties = bits & 0x20 ? await streamProperties(source) : NOTHING;

@@ -1,7 +1,7 @@
 /** Message parameters (draft 10.2): each type has its own form, none may be unknown. */
-import { Violation } from "./error";
+import { SessionErrorCode, Violation } from "./error";
 import { type Namespace, readNamespace, writeNamespace } from "./name";
-import { keyValueViolation, Reader, VI64_MAX, Writer } from "./vi64";
+import { Reader, VI64_MAX, Writer } from "./vi64";
 
 /** Where an object stands in its track: group first. */
 export interface Location {
@@ -47,6 +47,8 @@ export interface Parameters {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const TOKEN_BYTES_MAX = 0xffff;
+/** What is not what its type says (draft 1.4.3). */
+const KEY_VALUE = SessionErrorCode.keyValueFormattingError;
 
 /** Reads a location. */
 export function readLocation(reader: Reader): Location {
@@ -60,7 +62,7 @@ export function writeLocation(writer: Writer, location: Location): void {
 
 /** Reads a token to the end of `bytes`. */
 export function readToken(bytes: Uint8Array): Token {
-  const reader = new Reader(bytes);
+  const reader = new Reader(bytes, KEY_VALUE);
   const aliasType = reader.vi64();
   switch (aliasType) {
     case 0n: {
@@ -78,7 +80,7 @@ export function readToken(bytes: Uint8Array): Token {
     case 3n:
       return { type: "useValue", tokenType: reader.vi64(), value: reader.rest() };
     default:
-      throw keyValueViolation("a token of an unknown alias type");
+      throw new Violation("a token of an unknown alias type", KEY_VALUE);
   }
 }
 
@@ -98,7 +100,7 @@ export function tokenBytes(token: Token): Uint8Array {
 }
 
 function readFilter(bytes: Uint8Array): Filter {
-  const reader = new Reader(bytes);
+  const reader = new Reader(bytes, KEY_VALUE);
   const filter = filterOf(reader);
   reader.end("a filter");
   return filter;
@@ -140,8 +142,16 @@ function filterBytes(filter: Filter): Uint8Array {
   }
 }
 
-/** Reads a count and as many parameters. */
-export function readParameters(reader: Reader): Parameters {
+/** Parameters that may stand in a message, by type (draft 10.2). */
+export type Scope = ReadonlySet<bigint>;
+
+/** A scope of these types. */
+export function scope(...types: number[]): Scope {
+  return new Set(types.map(BigInt));
+}
+
+/** Reads a count and as many parameters; one that is not in `scope` is a violation. */
+export function readParameters(reader: Reader, scope: Scope): Parameters {
   const count = reader.count();
   const parameters: Mutable<Parameters> = {};
   const tokens: Token[] = [];
@@ -150,6 +160,7 @@ export function readParameters(reader: Reader): Parameters {
     const delta = reader.vi64();
     if (i > 0 && delta === 0n && type !== 0x03n) throw new Violation("a parameter stands twice");
     type += delta;
+    if (!scope.has(type)) throw new Violation("a message has a parameter that it may not carry");
     switch (type) {
       case 0x02n:
         parameters.objectDeliveryTimeoutMs = reader.vi64();
@@ -192,7 +203,7 @@ export function readParameters(reader: Reader): Parameters {
         parameters.namespacePrefix = readNamespace(reader);
         break;
       default:
-        throw new Violation("a message has an unknown parameter");
+        throw new Violation("a message has a parameter that it may not carry");
     }
   }
   return parameters;

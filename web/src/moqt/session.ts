@@ -5,7 +5,7 @@
 import { Aliases, WAITING_MS_MAX } from "./aliases";
 import { ByteStream } from "./byte_stream";
 import { Ended, Refused, RequestErrorCode, SessionErrorCode, StreamResetCode, Violation } from "./error";
-import { encodeMessage, type Message, SETUP_TYPE, type Setup } from "./message";
+import { decodeMessage, encodeMessage, type Message, SETUP_TYPE, type Setup } from "./message";
 import { type FullTrackName, type Namespace, namespaceKey } from "./name";
 import {
   decodeDatagram,
@@ -286,10 +286,10 @@ export class Session {
   async #readControl(stream: ByteStream): Promise<void> {
     // The stream's type was the first message's type as well.
     const length = ((await stream.byte()) << 8) | (await stream.byte());
-    await stream.bytes(length);
+    decodeMessage(SETUP_TYPE, await stream.bytes(length), "control");
     this.#setupArrived();
     for (;;) {
-      const message = await readMessage(stream);
+      const message = await readMessage(stream, "control");
       if (!message) throw new Violation("the relay closed its control stream");
       if (message.type !== "goAway") throw new Violation(`${message.type} does not belong on a control stream`);
       if (this.#isGoingAway) throw new Violation("a second GOAWAY");
@@ -321,7 +321,7 @@ export class Session {
 
   /** The relay asks nothing of a client that only receives. */
   async #refuseRequest(stream: BidirectionalStream): Promise<void> {
-    const request = new RequestStream(stream);
+    const request = new RequestStream(stream, "first");
     await request.receive();
     await request.send({ type: "requestError", code: RequestErrorCode.notSupported, reason: "this client only receives" });
     request.finish();

@@ -12,13 +12,15 @@ export function vi64Length(first: number): number {
   return Math.min(Math.clz32(~(first << 24)), 8) + 1;
 }
 
-/** Reads a known piece of bytes, front to back. What is missing is a {@link Violation}. */
+/** Reads a known piece of bytes, front to back. What is missing is a {@link Violation}, with the code given. */
 export class Reader {
   readonly #bytes: Uint8Array;
+  readonly #code: bigint;
   #at = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, code: bigint = SessionErrorCode.protocolViolation) {
     this.#bytes = bytes;
+    this.#code = code;
   }
 
   /** Bytes not read yet. */
@@ -29,14 +31,14 @@ export class Reader {
   /** The next byte. */
   byte(): number {
     const byte = this.#bytes[this.#at];
-    if (byte === undefined) throw new Violation("a message ends in the middle of a field");
+    if (byte === undefined) throw new Violation("a message ends in the middle of a field", this.#code);
     this.#at += 1;
     return byte;
   }
 
   /** The next `length` bytes: a view, not a copy. */
   bytes(length: number): Uint8Array {
-    if (length > this.left) throw new Violation("a length points beyond the end of its message");
+    if (length > this.left) throw new Violation("a length points beyond the end of its message", this.#code);
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
@@ -77,7 +79,7 @@ export class Reader {
 
   /** Throws unless everything has been read. */
   end(what: string): void {
-    if (this.left > 0) throw new Violation(`${what} is longer than its fields`);
+    if (this.left > 0) throw new Violation(`${what} is longer than its fields`, this.#code);
   }
 }
 
@@ -147,9 +149,4 @@ export function text(bytes: Uint8Array): string {
 /** UTF-8. */
 export function utf8(text: string): Uint8Array {
   return encoder.encode(text);
-}
-
-/** The error of a field that is not what its type says. */
-export function keyValueViolation(message: string): Violation {
-  return new Violation(message, SessionErrorCode.keyValueFormattingError);
 }

@@ -33,7 +33,7 @@ export class RelayRequest {
   }
 
   receive(): Promise<Message | undefined> {
-    return readMessage(this.#incoming);
+    return readMessage(this.#incoming, "first");
   }
 
   async answer(message: Message): Promise<void> {
