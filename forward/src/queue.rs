@@ -35,6 +35,8 @@ pub struct QueueLimits {
     pub subgroups_max: usize,
     /// How long datagrams wait when neither side set a delivery timeout.
     pub ages: Ages,
+    /// What a datagram takes of [`Path::space`] beside its bytes: 32 with quinn.
+    pub datagram_overhead_bytes: usize,
 }
 
 /// How long a datagram waits when neither side set a delivery timeout, by publisher priority (docs/wire.md).
@@ -59,6 +61,7 @@ impl Default for QueueLimits {
             stream_bytes_max: 8 << 20,
             subgroups_max: 256,
             ages: Ages::default(),
+            datagram_overhead_bytes: 32,
         }
     }
 }
@@ -129,7 +132,8 @@ pub struct Datagram {
 /// What the network takes now.
 #[derive(Debug, Clone, Copy)]
 pub struct Path {
-    /// Bytes that can be sent without pushing out older ones.
+    /// Bytes that can be sent without pushing out older ones, [`QueueLimits::datagram_overhead_bytes`] of each
+    /// datagram included.
     pub space: usize,
     /// Largest datagram, bytes, prefix included.
     pub datagram_bytes_max: usize,
@@ -230,10 +234,12 @@ impl Queue {
     }
 
     /// Its settings changed: a new priority also moves what is waiting, a new window or forward state also drops
-    /// it. The group order of a subscription cannot change (draft 7.1); the old one stays.
+    /// it. The group order of a subscription cannot change (draft 7.1): once something waits, the old one stays.
     pub fn update(&mut self, subscription: SubscriptionKey, settings: Settings) {
         let Some(found) = self.subscriptions.get_mut(subscription) else { return };
-        found.settings = Settings { group_order: found.settings.group_order, ..settings };
+        let is_idle = found.waiting.is_empty() && found.streams.is_empty();
+        let group_order = if is_idle { settings.group_order } else { found.settings.group_order };
+        found.settings = Settings { group_order, ..settings };
         self.retain_wanted(subscription);
         self.update_turn(subscription);
         self.reset_unwanted(subscription);

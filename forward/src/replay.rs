@@ -286,7 +286,8 @@ impl<'a> World<'a> {
         let batch: Vec<Datagram> = (0..self.input.below(8)).map(|_| self.datagram()).collect();
         let path = self.path();
         let mut sent = 0;
-        self.queue.offer(self.now, key, &batch, path, |bytes| sent += bytes.len());
+        let overhead = self.queue_limits.datagram_overhead_bytes;
+        self.queue.offer(self.now, key, &batch, path, |bytes| sent += bytes.len() + overhead);
         assert!(sent <= path.space, "more was sent than the network takes");
     }
 

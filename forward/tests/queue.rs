@@ -80,7 +80,7 @@ fn when_there_is_too_little_room_the_important_goes_first_and_the_rest_waits() {
     let key = queue.subscribe(Settings::default());
     let batch = [datagram(now, 1, 0, 124), datagram(now, 1, 1, 64), datagram(now, 1, 2, 16)];
     let mut sent = vec![];
-    let path = Path { space: 7, ..OPEN };
+    let path = Path { space: 2 * (3 + 32) + 34, ..OPEN };
     assert!(queue.offer(now, key, &batch, path, |bytes| sent.push(bytes[2])));
     assert_eq!(sent, [16, 64]);
     assert_eq!(drain(&mut queue, now), [[1, 0, 124]]);
@@ -106,6 +106,18 @@ fn descending_order_sends_the_newest_group_first_but_its_objects_in_order() {
     let batch = [(1, 0), (1, 1), (2, 0), (2, 1)].map(|(group, object)| datagram(now, group, object, 64));
     push_all(&mut queue, now, key, &batch);
     assert_eq!(drain(&mut queue, now), [[2, 0, 64], [2, 1, 64], [1, 0, 64], [1, 1, 64]]);
+}
+
+#[test]
+fn the_group_order_holds_from_the_first_thing_that_waits() {
+    let (now, mut queue) = (Instant::now(), queue());
+    let key = queue.subscribe(Settings::default());
+    let descending = Settings { group_order: GroupOrder::Descending, ..Settings::default() };
+    queue.update(key, descending);
+    push_all(&mut queue, now, key, &[datagram(now, 1, 0, 64), datagram(now, 2, 0, 64)]);
+    queue.update(key, Settings::default());
+    assert_eq!(queue.settings(key), Some(descending));
+    assert_eq!(drain(&mut queue, now), [[2, 0, 64], [1, 0, 64]]);
 }
 
 #[test]

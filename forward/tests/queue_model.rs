@@ -76,7 +76,7 @@ proptest! {
                     model.push(Waiting { subscription, priority, location, deadline: now + timeout });
                 }
                 Op::Pop => {
-                    let popped = queue.pop_datagram(now, Path { space: 100, datagram_bytes_max: 100 });
+                    let popped = queue.pop_datagram(now, Path { space: 1000, datagram_bytes_max: 100 });
                     let class = |waiting: &Waiting| (priorities[waiting.subscription], waiting.priority);
                     let best = model.iter().map(class).min();
                     let Some(bytes) = popped else {

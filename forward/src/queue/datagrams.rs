@@ -107,7 +107,8 @@ impl Queue {
     ) -> bool {
         let Some(subscription) = self.subscriptions.get_mut(key) else { return true };
         let settings = subscription.settings;
-        let bytes: usize = batch.iter().map(|datagram| datagram.bytes.len()).sum();
+        let overhead = self.limits.datagram_overhead_bytes;
+        let bytes: usize = batch.iter().map(|datagram| datagram.bytes.len() + overhead).sum();
         let is_fresh =
             |datagram: &Datagram| settings.timeout().is_none_or(|timeout| now < datagram.received + timeout);
         if bytes > path.space || !subscription.frames.are_whole() || !batch.iter().all(is_fresh) {
@@ -138,7 +139,7 @@ impl Queue {
     /// Sends what waits as far as the network takes it. True when something still waits.
     pub fn drain(&mut self, now: Instant, mut path: Path, mut send: impl FnMut(&Bytes)) -> bool {
         while let Some(bytes) = self.pop_datagram(now, path) {
-            path.space -= bytes.len();
+            path.space = path.space.saturating_sub(bytes.len() + self.limits.datagram_overhead_bytes);
             send(&bytes);
         }
         self.has_datagrams()
@@ -196,7 +197,7 @@ impl Queue {
             let reason = match first.get() {
                 waiting if waiting.deadline <= now => Some(DropReason::Deadline),
                 _ if len > path.datagram_bytes_max => Some(DropReason::TooLarge),
-                _ if len > path.space => return None,
+                _ if len + self.limits.datagram_overhead_bytes > path.space => return None,
                 _ => None,
             };
             let (rank, waiting) = first.remove_entry();

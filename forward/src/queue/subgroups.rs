@@ -161,6 +161,12 @@ pub(super) struct StreamTurns {
     bytes: usize,
 }
 
+impl Streams {
+    pub(super) fn is_empty(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+}
+
 fn bytes_of(object: &Object) -> usize {
     object.payload.len() + object.properties.len()
 }
