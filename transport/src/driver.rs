@@ -86,7 +86,7 @@ pub async fn drive<A: App + ?Sized>(connection: Connection, session: Session, ap
     let mut datagram = pin!(quic.read_datagram());
     let mut driver = Driver::new(&connection, session, app);
     let closing = poll_fn(|cx| {
-        // A turn never ends the future with a datagram half read: it is put back or handed over.
+        // Renewed in place when it is done: waiting for a datagram costs no allocation.
         driver.turn(cx, &mut |cx| {
             let result = ready!(datagram.as_mut().poll(cx));
             datagram.set(quic.read_datagram());

@@ -499,3 +499,87 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount_of_memory() {
     assert!(matches!(&event, Event::StreamStopped { code: StreamResetCode::TooFarBehind, .. }), "{event:?}");
     assert_eq!(served.call(|io| io.streams.unsent_bytes_total()).await, 0);
 }
+
+/// A path that is always full: a congestion window of three packets.
+#[derive(Debug, Clone, Copy)]
+struct Narrow;
+
+impl quinn::congestion::ControllerFactory for Narrow {
+    fn build(self: Arc<Self>, _now: std::time::Instant, _mtu: u16) -> Box<dyn quinn::congestion::Controller> {
+        Box::new(Narrow)
+    }
+}
+
+impl quinn::congestion::Controller for Narrow {
+    fn on_congestion_event(
+        &mut self,
+        _now: std::time::Instant,
+        _sent: std::time::Instant,
+        _is_persistent: bool,
+        _lost_bytes: u64,
+    ) {
+    }
+
+    fn on_mtu_update(&mut self, _mtu: u16) {}
+
+    fn window(&self) -> u64 {
+        3600
+    }
+
+    fn clone_box(&self) -> Box<dyn quinn::congestion::Controller> {
+        Box::new(*self)
+    }
+
+    fn initial_window(&self) -> u64 {
+        3600
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any> {
+        self
+    }
+}
+
+#[tokio::test]
+async fn requests_and_answers_get_through_while_datagrams_fill_the_path() {
+    let server = server_with(|config| config.quic.congestion = Some(Arc::new(Narrow)));
+    for scheme in SCHEMES {
+        let (mut client, mut served) = pair(&server, scheme).await;
+        // Offers more datagrams than the path takes, at every moment. QUIC sends those first; what no whole one fits
+        // into is left for streams.
+        let flood = {
+            let datagrams = served.datagrams.clone();
+            // Of an unknown track, and as large as the path takes: no packet has room for anything else.
+            let datagram = move || {
+                let mut bytes = datagrams.prefix().to_vec();
+                bytes.extend_from_slice(&[0x00, 0x33]);
+                bytes.resize(datagrams.bytes_max(), 0x33);
+                Bytes::from(bytes)
+            };
+            let datagrams = served.datagrams.clone();
+            tokio::spawn(async move {
+                while datagrams.send_when_possible(datagram()).await.is_ok() {
+                    while datagrams.space() >= 2000 {
+                        let _ = datagrams.send(datagram());
+                    }
+                }
+            })
+        };
+        // The buffer is full before the first word.
+        let is_full = async {
+            while served.datagrams.space() > 4096 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("a full buffer", is_full).await;
+        for _ in 0..3 {
+            let request = subscribed(&mut client, &mut served).await;
+            served
+                .call(move |io| io.session.publish_done(request, PublishDoneCode::TrackEnded, ""))
+                .await
+                .unwrap();
+            while !matches!(client.event().await, Event::PublishDone(..)) {}
+        }
+        assert!(!flood.is_finished());
+        flood.abort();
+    }
+}
