@@ -196,16 +196,11 @@ impl Session {
 
 pub(super) const CONTROL_CLOSED: Violation = Violation::protocol("a control stream was closed");
 
-/// PATH and AUTHORITY come from clients on raw QUIC only, and are what RFC 3986 says.
+/// PATH and AUTHORITY come from clients on raw QUIC only, and the authority has a host.
 fn check_resource(setup: &Setup, may_name_resource: bool) -> Result<(), Violation> {
-    use SessionError::{InvalidAuthority, InvalidPath, MalformedAuthority, MalformedPath};
-    if let Some(path) = &setup.path {
-        if !may_name_resource {
-            return Err(Violation { code: InvalidPath, reason: "PATH is not allowed here" });
-        }
-        if !uri::is_path_and_query(path) {
-            return Err(Violation { code: MalformedPath, reason: "PATH is not a path" });
-        }
+    use SessionError::{InvalidAuthority, InvalidPath, MalformedAuthority};
+    if setup.path.is_some() && !may_name_resource {
+        return Err(Violation { code: InvalidPath, reason: "PATH is not allowed here" });
     }
     if let Some(authority) = &setup.authority {
         if !may_name_resource {

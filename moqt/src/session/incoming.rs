@@ -24,14 +24,13 @@ impl Session {
     /// STOP_SENDING on a data stream of the peer, which is forgotten. No event follows.
     pub fn stop_stream(&mut self, stream: StreamId, code: StreamResetCode) -> Result<(), CallError> {
         self.ensure_open()?;
-        let request = match self.streams.get(&stream) {
-            Some(Stream::Subgroup(subgroup)) => match subgroup.stage {
-                Stage::Objects(request) => request,
-                _ => return Err(CallError::WrongState),
-            },
-            _ => return Err(CallError::WrongState),
+        let is_reported = match self.streams.get(&stream) {
+            Some(Stream::Subgroup(subgroup)) => matches!(subgroup.stage, Stage::Objects(_)),
+            _ => false,
         };
-        self.detach(stream, request);
+        if !is_reported {
+            return Err(CallError::WrongState);
+        }
         self.stop(stream, code);
         Ok(())
     }
@@ -145,7 +144,6 @@ impl Session {
             }
             if let Stage::Objects(request) = stream.stage {
                 self.events.push_back(Event::SubgroupEnded { request, stream: id, reset: end.reset() });
-                self.detach(id, request);
             }
             self.remove_stream(id);
             return Ok(());
@@ -343,7 +341,6 @@ impl Session {
             Some(Stream::Subgroup(stream)) => {
                 if let Stage::Objects(request) = stream.stage {
                     self.events.push_back(Event::SubgroupEnded { request, stream: id, reset: Some(CODE) });
-                    self.detach(id, request);
                 }
                 self.stop(id, CODE);
             }

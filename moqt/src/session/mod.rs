@@ -19,6 +19,7 @@ mod aliases;
 mod answers;
 mod calls;
 mod config;
+mod consistency;
 mod control;
 mod driver;
 mod ending;

@@ -182,7 +182,6 @@ impl Session {
         };
         self.transmits.push_back(transmit);
         self.remove_stream(stream);
-        self.detach(stream, request_id);
         if let Some(request) = self.requests.get_mut(&request_id) {
             let is_accepted = request.is_accepted;
             if let Some(fetched) = request.fetched_mut() {

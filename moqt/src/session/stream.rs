@@ -102,6 +102,16 @@ pub(super) enum Stage {
     Objects(RequestId),
 }
 
+impl Stage {
+    /// The subscription among whose streams it counts.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        match self {
+            Stage::Header | Stage::WaitsForAlias(_) => None,
+            Stage::WaitsForObject(request, _) | Stage::Objects(request) => Some(*request),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct FetchIn {
     pub(super) data: DataIn,
@@ -130,7 +140,8 @@ impl Session {
     pub(super) fn remove_stream(&mut self, id: StreamId) {
         let Some(stream) = self.streams.remove(&id) else { return };
         match stream {
-            Stream::OurControl | Stream::PeerControl(_) | Stream::OurSubgroup(_) | Stream::OurFetch(_) => {}
+            Stream::OurControl | Stream::PeerControl(_) | Stream::OurFetch(_) => {}
+            Stream::OurSubgroup(stream) => self.detach(id, stream.request),
             Stream::Request(stream) => {
                 self.held_bytes -= stream.buffer.len();
                 self.peer_request_streams -= usize::from(!stream.is_ours);
@@ -143,6 +154,9 @@ impl Session {
             Stream::Subgroup(stream) => {
                 if matches!(stream.stage, Stage::WaitsForAlias(_)) {
                     self.waiting_streams.retain(|waiting| *waiting != id);
+                }
+                if let Some(request) = stream.stage.request() {
+                    self.detach(id, request);
                 }
                 self.forget_data(id, &stream.data);
             }
@@ -158,8 +172,8 @@ impl Session {
         }
     }
 
-    /// The subscription whose open streams an incoming stream counts among.
-    pub(super) fn detach(&mut self, stream: StreamId, request: RequestId) {
+    /// The stream no longer counts among the open streams of its subscription.
+    fn detach(&mut self, stream: StreamId, request: RequestId) {
         if let Some(subscribed) = self.requests.get_mut(&request).and_then(|request| request.subscribed_mut())
         {
             subscribed.streams.remove(&stream);

@@ -5,16 +5,13 @@ use bytes::Bytes;
 use crate::{
     error::{RequestErrorCode, Violation},
     message::GroupOrder,
-    properties::{Reader, Value},
+    properties::{DEFAULT_PUBLISHER_GROUP_ORDER, DYNAMIC_GROUPS, IMMUTABLE, Reader, Value},
 };
 
 const OBJECT_DELIVERY_TIMEOUT: u64 = 0x02;
 const MAX_CACHE_DURATION: u64 = 0x04;
 const SUBGROUP_DELIVERY_TIMEOUT: u64 = 0x06;
-const IMMUTABLE_PROPERTIES: u64 = 0x0b;
 const DEFAULT_PUBLISHER_PRIORITY: u64 = 0x0e;
-const DEFAULT_PUBLISHER_GROUP_ORDER: u64 = 0x22;
-const DYNAMIC_GROUPS: u64 = 0x30;
 const MANDATORY: std::ops::RangeInclusive<u64> = 0x4000..=0x7fff;
 
 /// What a track's properties say, mutable or immutable.
@@ -91,8 +88,8 @@ impl TrackProperties {
                     }
                     self.has_dynamic_groups = value == 1;
                 }
-                (IMMUTABLE_PROPERTIES, _) if is_immutable => self.is_malformed = true,
-                (IMMUTABLE_PROPERTIES, Value::Bytes(bytes)) => self.read(bytes, true)?,
+                (IMMUTABLE, _) if is_immutable => self.is_malformed = true,
+                (IMMUTABLE, Value::Bytes(bytes)) => self.read(bytes, true)?,
                 _ => {}
             }
         }
@@ -113,7 +110,7 @@ mod tests {
         writer
             .integer(OBJECT_DELIVERY_TIMEOUT, 500)
             .integer(MAX_CACHE_DURATION, 2000)
-            .bytes(IMMUTABLE_PROPERTIES, &immutable.finish())
+            .bytes(IMMUTABLE, &immutable.finish())
             .integer(DEFAULT_PUBLISHER_PRIORITY, 16)
             .integer(0x9d + 0x7f, 1);
         assert_eq!(
@@ -146,10 +143,10 @@ mod tests {
     #[test]
     fn broken_immutable_properties_make_the_track_malformed_not_the_session() {
         let mut nested = Writer::new();
-        nested.bytes(IMMUTABLE_PROPERTIES, b"");
+        nested.bytes(IMMUTABLE, b"");
         for inner in [&[0x02][..], &nested.finish()] {
             let mut writer = Writer::new();
-            writer.bytes(IMMUTABLE_PROPERTIES, inner);
+            writer.bytes(IMMUTABLE, inner);
             let properties = TrackProperties::parse(&writer.finish()).unwrap();
             assert_eq!(properties.objection().unwrap().0, RequestErrorCode::MalformedTrack);
         }
@@ -160,7 +157,7 @@ mod tests {
         let mut inner = Writer::new();
         inner.integer(0x4000, 1);
         let mut writer = Writer::new();
-        writer.bytes(IMMUTABLE_PROPERTIES, &inner.finish());
+        writer.bytes(IMMUTABLE, &inner.finish());
         assert_eq!(TrackProperties::parse(&writer.finish()).unwrap().mandatory, Some(0x4000));
         let mut writer = Writer::new();
         writer.bytes(0x7fff, b"x").integer(0x8000, 1);

@@ -25,6 +25,8 @@ pub struct Heard {
 }
 
 pub struct Peer {
+    /// The session's.
+    pub role: Role,
     pub now: Instant,
     pub session: Session,
     pub control: StreamId,
@@ -51,9 +53,11 @@ impl Peer {
     /// Has opened its control stream and said nothing.
     pub fn silent(config: Config) -> Self {
         let now = Instant::now();
+        let role = config.role;
         let mut session = Session::new(config, now);
         let control = session.accept_stream(StreamKind::Uni);
         let mut peer = Peer {
+            role,
             now,
             session,
             control,
