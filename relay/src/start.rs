@@ -83,13 +83,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     let router = page::router(site);
     for (socket, listener) in pages.into_iter().zip(&page_listeners) {
-        let manner = manner(&config, listener, &doors, &certificate)?;
+        let manner = manner(&config, SocketAddr::new(listener.ip, listener.port), &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, router.clone(), stop.clone()));
     }
     let counters = Arc::new(Counters::default());
     let metrics_router = metrics::router(Arc::clone(&doors), Arc::clone(&counters));
-    for socket in metrics_sockets {
-        tasks.spawn(server::serve(socket, server::Manner::Plain, metrics_router.clone(), stop.clone()));
+    for (socket, &address) in metrics_sockets.into_iter().zip(&metrics_addresses) {
+        let manner = manner(&config, address, &doors, &certificate)?;
+        tasks.spawn(server::serve(socket, manner, metrics_router.clone(), stop.clone()));
     }
     let addresses = Addresses::new(config.sessions_per_address_max);
     for endpoint in endpoints {
@@ -148,11 +149,11 @@ fn is_https(config: &Config, address: SocketAddr) -> bool {
 
 fn manner(
     config: &Config,
-    listener: &PageListener,
+    address: SocketAddr,
     doors: &Arc<Doors>,
     certificate: &Arc<Store>,
 ) -> anyhow::Result<server::Manner> {
-    if listener.is_https {
+    if is_https(config, address) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -162,7 +163,7 @@ fn manner(
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         return Ok(server::Manner::Tls { acceptor, redirects: page::redirects(Arc::clone(doors)) });
     }
-    Ok(if listener.ip.to_canonical().is_loopback() {
+    Ok(if address.ip().to_canonical().is_loopback() {
         server::Manner::Plain
     } else {
         server::Manner::BehindProxy(config.trusted_proxies.clone().into())
