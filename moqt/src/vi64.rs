@@ -60,13 +60,18 @@ pub fn take(buf: &mut impl Buf) -> Option<u64> {
     if buf.remaining() < len {
         return None;
     }
-    if len == 9 {
-        buf.advance(1);
-        return Some(buf.get_u64());
-    }
-    let value = buf.get_uint(len);
+    // In nine bytes the first, which is all length, is shifted out.
+    let shift_in = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+    let value = match buf.chunk().get(..len) {
+        Some(bytes) => {
+            let value = bytes.iter().fold(0, shift_in);
+            buf.advance(len);
+            value
+        }
+        None => (0..len).fold(0, |value, _| shift_in(value, &buf.get_u8())),
+    };
     // The length's own bits: `len` of them, of which the last is 0.
-    Some(value & (u64::MAX >> (64 - 7 * len)))
+    Some(if len == BYTES_MAX { value } else { value & (u64::MAX >> (64 - 7 * len)) })
 }
 
 #[cfg(test)]
@@ -89,6 +94,18 @@ mod tests {
             let mut buf = Bytes::copy_from_slice(bytes);
             assert_eq!(take(&mut buf), Some(value));
             assert!(buf.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_integer_may_lie_across_two_pieces() {
+        for value in [15_293, 2_893_212_287_960, u64::MAX] {
+            let mut bytes = BytesMut::new();
+            put(&mut bytes, value);
+            for cut in 0..=bytes.len() {
+                let mut pieces = bytes[..cut].chain(&bytes[cut..]);
+                assert_eq!((take(&mut pieces), pieces.remaining()), (Some(value), 0), "{value} cut at {cut}");
+            }
         }
     }
 
