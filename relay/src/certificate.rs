@@ -84,3 +84,29 @@ impl Store {
         self.certificates.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::own::OwnCertificate;
+
+    #[test]
+    fn a_renewed_certificate_reaches_the_handshakes() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let mut own = OwnCertificate::open(folder.path(), vec!["localhost".into()], made).unwrap();
+        let store = Store::new(own.shown()).unwrap();
+        let handshakes = store.certificates();
+        let first = handshakes.hash();
+        assert_eq!(first, Some(store.shown().hashes[0]));
+
+        own.renew(own.renewal_due()).unwrap();
+        store.show(own.shown()).unwrap();
+        assert_eq!((store.shown().hashes.len(), handshakes.hash()), (2, first), "announced, not shown yet");
+
+        own.renew(own.renewal_due()).unwrap();
+        store.show(own.shown()).unwrap();
+        assert_ne!(handshakes.hash(), first);
+        assert_eq!(handshakes.hash(), Some(store.shown().hashes[0]));
+    }
+}

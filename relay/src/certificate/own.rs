@@ -240,7 +240,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// How long to sleep until `due`: never for long in one piece, since a suspended machine's timers stand still.
 pub fn nap(due: SystemTime, now: SystemTime) -> Duration {
     const NAP_MAX: Duration = Duration::from_secs(60 * 60);
-    const NAP_MIN: Duration = Duration::from_secs(1);
+    // After a renewal that failed there is no hurry either: days are left.
+    const NAP_MIN: Duration = Duration::from_secs(60);
     due.duration_since(now).unwrap_or_default().clamp(NAP_MIN, NAP_MAX)
 }
 
@@ -373,6 +374,6 @@ mod tests {
     #[test]
     fn sleep_is_cut_into_naps() {
         assert_eq!(nap(day(9), day(0)), Duration::from_secs(3600));
-        assert_eq!(nap(day(0), day(9)), Duration::from_secs(1));
+        assert_eq!(nap(day(0), day(9)), Duration::from_secs(60));
     }
 }
