@@ -250,6 +250,13 @@ impl Queue {
         self.subscriptions.get(subscription).map(|found| found.settings)
     }
 
+    /// True when nothing of the subscription waits.
+    pub fn is_idle(&self, subscription: SubscriptionKey) -> bool {
+        self.subscriptions
+            .get(subscription)
+            .is_none_or(|found| found.waiting.is_empty() && found.streams.is_idle())
+    }
+
     /// The subscription is over: what waits is forgotten, and so are its streams, which the session resets.
     pub fn remove(&mut self, subscription: SubscriptionKey) -> Counters {
         let Some(mut found) = self.subscriptions.remove(subscription) else { return Counters::default() };

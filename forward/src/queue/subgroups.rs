@@ -86,6 +86,12 @@ pub(super) struct Streams {
     turn: Option<Turn>,
 }
 
+impl Streams {
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.is_empty()
+    }
+}
+
 /// Group, then subgroup.
 type SubgroupId = (u64, u64);
 

@@ -27,8 +27,8 @@ pub struct Fetch {
     pub cursor: FetchCursor,
 }
 
-/// Where an answer to a FETCH stands.
-#[derive(Debug)]
+/// Where an answer to a FETCH stands. A copy can look ahead.
+#[derive(Debug, Clone)]
 pub struct FetchCursor {
     start: Location,
     last: Location,
