@@ -22,6 +22,11 @@ impl Count {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// For what is counted elsewhere.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
     /// The number now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -9,9 +9,11 @@
 //! | [`accept`] | who is let in to a call |
 //! | [`http`] | the page, health, the certificate's hash; metrics on a listener of their own |
 //! | [`start`] | brings everything up in order, and down again |
-//! | [`scope`] | names of rooms: what a path may look like |
 //! | [`rights`] | what a session may do, checked in one place |
 //! | [`limits`], [`counters`] | how much of everything, and what happened |
+//! | [`relay`], [`scope`] | what all sessions share, and what those of one room share |
+//! | [`session`] | one session: what its peer asks, and what waits for it |
+//! | [`fanout`] | objects on their way from publishers to subscribers |
 //! | [`room`] | who publishes what and who wants it: values in, actions out |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -22,10 +24,13 @@ pub mod config;
 pub mod counters;
 pub mod data;
 pub mod doors;
+pub mod fanout;
 pub mod http;
 pub mod limits;
 pub mod refusal;
+pub mod relay;
 pub mod rights;
 pub mod room;
 pub mod scope;
+pub mod session;
 pub mod start;

@@ -179,6 +179,22 @@ impl<T: Clone> Room<T> {
         self.members.is_empty() && self.tracks.is_empty()
     }
 
+    /// The subscription has not ended.
+    pub fn has_link(&self, link: LinkId) -> bool {
+        self.track_by_link.contains_key(&link)
+    }
+
+    /// The publisher behind a subscription of ours.
+    pub fn session_of(&self, link: LinkId) -> Option<SessionId> {
+        let track = self.tracks.get(self.track_by_link.get(&link)?)?;
+        track.upstreams.iter().find(|upstream| upstream.link == link).map(|upstream| upstream.session)
+    }
+
+    /// The data path's part of every track.
+    pub fn tracks(&self) -> Vec<T> {
+        self.tracks.values().map(|track| track.data.clone()).collect()
+    }
+
     /// Sessions here.
     pub fn members_len(&self) -> usize {
         self.members.len()

@@ -161,6 +161,14 @@ impl<T: Clone> Room<T> {
         self.accept_ready(now, &name);
     }
 
+    /// One of several publishers is not believed any more: the relay ends its subscription to it.
+    pub fn expel_upstream(&mut self, now: Instant, link: LinkId) {
+        if let Some(session) = self.session_of(link) {
+            self.remove_upstream(now, link, PublishDoneCode::TrackEnded);
+            self.act(session, Command::CancelUpstream { link });
+        }
+    }
+
     /// A publisher answered a REQUEST_UPDATE that changed its forward state.
     pub fn upstream_updated(&mut self, now: Instant, link: LinkId) {
         let Some(name) = self.track_by_link.get(&link).cloned() else { return };
