@@ -1,12 +1,13 @@
 //! Brings everything up in order, and down again.
 
+mod renewal;
 mod sockets;
 mod welcome;
 
 use std::{
+    io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -16,20 +17,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     accept::{self, Addresses},
-    certificate::{
-        Shown, Store,
-        given::GivenCertificate,
-        own::{self, OwnCertificate},
-    },
-    config::{CertificateSource, Config, Log, options::LogFormat},
+    certificate::Store,
+    config::{Config, Log, options::LogFormat},
     counters::Counters,
     data::DataFolder,
     doors::{Doors, PageListener},
     http::{metrics, page, server},
 };
-
-/// How often the files of a given certificate are looked at.
-const CERTIFICATE_FILES_LOOK: Duration = Duration::from_secs(10);
 
 /// Runs the relay until it is told to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -46,7 +40,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // 2. The data folder and its lock: whatever follows may write into it.
     let data = DataFolder::open(&config.data)?;
     // 3. The certificate: a wrong one is told before a port is taken.
-    let (certificate, renewal) = certificate(&config, &data)?;
+    let (certificate, renewal) = renewal::begin(&config, &data)?;
     // 4. All sockets, before anything is announced: a port that is taken must not leave half a relay.
     let pages = sockets::tcp("--http", &config.http)?;
     let page_listeners: Vec<PageListener> = pages
@@ -100,8 +94,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     welcome::tell(&config, &quic, &page_listeners, &metrics_addresses, &certificate.shown());
 
     let mut stopping = stop.clone();
-    let _ = stopping.wait_for(|stop| *stop).await;
-    tracing::info!("stopping");
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => tracing::info!("stopping"),
+        // Each runs until it is told to stop; half a relay is worse than none, which gets restarted.
+        _ = tasks.join_next() => anyhow::bail!("a part of the relay ended by itself, which is a bug"),
+    }
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
@@ -113,7 +110,10 @@ fn log(log: &Log) -> anyhow::Result<()> {
     };
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .with_context(|| format!("`{filter}` is no log filter; try --log info"))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),
@@ -168,94 +168,4 @@ fn manner(
     } else {
         server::Manner::BehindProxy(config.trusted_proxies.clone().into())
     })
-}
-
-/// Keeps the certificate good while the relay runs.
-enum Renewal {
-    Own(OwnCertificate),
-    Given(GivenCertificate),
-}
-
-fn certificate(config: &Config, data: &DataFolder) -> anyhow::Result<(Arc<Store>, Renewal)> {
-    let now = SystemTime::now();
-    let (shown, renewal) = match &config.certificate {
-        CertificateSource::Own => {
-            let own = OwnCertificate::open(&data.certificate(), names(config), now)?;
-            (own.shown(), Renewal::Own(own))
-        }
-        CertificateSource::Given { certificate, key } => {
-            let mut given = GivenCertificate::new(certificate.clone(), key.clone());
-            (given.read(now)?, Renewal::Given(given))
-        }
-    };
-    Ok((Arc::new(Store::new(shown)?), renewal))
-}
-
-/// What a certificate of our own is for: every name and address that somebody could use.
-fn names(config: &Config) -> Vec<String> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    let listened = config.quic.addresses.iter().chain(&config.http.addresses).map(SocketAddr::ip);
-    names.extend(listened.filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
-    names.extend(config.public_urls.iter().map(|url| url.host.clone()));
-    names.extend(host_name());
-    let mut seen = std::collections::HashSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    names
-}
-
-/// This machine's name, if it has one that can stand in a certificate.
-fn host_name() -> Option<String> {
-    let name =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME")).ok()?;
-    let name = name.trim().to_ascii_lowercase();
-    let is_dns_name = !name.is_empty()
-        && name.len() <= 253
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        });
-    is_dns_name.then_some(name)
-}
-
-impl Renewal {
-    async fn keep(mut self, store: Arc<Store>, mut stop: watch::Receiver<bool>) {
-        loop {
-            let nap = match &self {
-                Renewal::Own(own) => own::nap(own.renewal_due(), SystemTime::now()),
-                Renewal::Given(_) => CERTIFICATE_FILES_LOOK,
-            };
-            tokio::select! {
-                () = tokio::time::sleep(nap) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-            self.turn(&store);
-        }
-    }
-
-    fn turn(&mut self, store: &Store) {
-        let now = SystemTime::now();
-        match self {
-            Renewal::Own(own) => match own.renew(now) {
-                Ok(true) => show(store, own.shown(), "certificate renewed"),
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "the certificate could not be renewed; trying again"),
-            },
-            Renewal::Given(given) => match given.read_if_changed(now) {
-                Some(Ok(shown)) => show(store, shown, "the certificate's files changed"),
-                Some(Err(error)) => {
-                    tracing::error!(%error, "the certificate's files changed for the worse; the old one stays in use");
-                }
-                None => {}
-            },
-        }
-    }
-}
-
-fn show(store: &Store, shown: Shown, why: &'static str) {
-    let hashes = shown.hashes.len();
-    match store.show(shown) {
-        Ok(()) => tracing::info!(hashes, "{why}"),
-        Err(error) => tracing::error!(%error, "the certificate cannot be shown; the old one stays in use"),
-    }
 }
