@@ -4,12 +4,21 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use roundtable_transport::{Endpoint, Incoming, IncomingKind};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::doors::{Doors, Refusal};
+use crate::{
+    doors::{Doors, Refusal},
+    relay::{Admission, Relay},
+    rights::Rights,
+    scope::ScopeName,
+};
+
+/// What sessions that were told to leave may take beyond their time, before they are cut off.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +26,9 @@ pub enum Turned {
     /// The doors are shut for it.
     #[error(transparent)]
     Away(#[from] Refusal),
+    /// Its path names no room.
+    #[error("the path names no room")]
+    NoScope,
     /// Others from its address are here already.
     #[error("too many sessions from one address")]
     TooMany,
@@ -27,16 +39,19 @@ impl Turned {
     pub const fn status(self) -> u16 {
         match self {
             Turned::Away(refusal) => refusal.status(),
+            Turned::NoScope => 404,
             Turned::TooMany => 429,
         }
     }
 }
 
-/// Lets clients in until `stop` turns true.
+/// Lets clients in until `stop` turns true; then tells them to go, and waits until they have.
 pub async fn run(
     endpoint: Endpoint,
     doors: Arc<Doors>,
     addresses: Addresses,
+    relay: Arc<Relay>,
+    stop_timeout: Duration,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut sessions = JoinSet::new();
@@ -48,22 +63,35 @@ pub async fn run(
         let Some(incoming) = incoming else { break };
         while sessions.try_join_next().is_some() {}
         match admit(&doors, &addresses, &incoming) {
-            Ok(seat) => drop(sessions.spawn(async move {
-                incoming.reject(503).await;
-                drop(seat);
-            })),
+            Ok((admission, seat)) => {
+                let relay = Arc::clone(&relay);
+                sessions.spawn(async move {
+                    match incoming.accept().await {
+                        Ok(connection) => drop(relay.serve(connection, admission).await),
+                        Err(error) => tracing::debug!(%error, "not let in"),
+                    }
+                    drop(seat);
+                });
+            }
             Err(turned) => {
                 tracing::debug!(peer = %incoming.remote_address(), reason = %turned, "turned away");
+                relay.counters.sessions_refused.increment();
                 sessions.spawn(incoming.reject(turned.status()));
             }
         }
     }
     endpoint.stop_accepting();
+    relay.go_away("", stop_timeout);
+    let everybody_left = async { while sessions.join_next().await.is_some() {} };
+    if tokio::time::timeout(stop_timeout + GRACE, everybody_left).await.is_err() {
+        tracing::warn!("some sessions did not leave in time and were cut off");
+    }
     endpoint.close().await;
 }
 
 /// Decides on a client that has finished its handshake. The seat is to be kept for as long as its session.
-pub fn admit(doors: &Doors, addresses: &Addresses, incoming: &Incoming) -> Result<Seat, Turned> {
+pub fn admit(doors: &Doors, addresses: &Addresses, incoming: &Incoming) -> Result<(Admission, Seat), Turned> {
+    let mut scope = None;
     if let IncomingKind::WebTransport(request) = incoming.kind() {
         let local = incoming.local_ip();
         match request.origins.as_slice() {
@@ -72,8 +100,10 @@ pub fn admit(doors: &Doors, addresses: &Addresses, incoming: &Incoming) -> Resul
             // Browsers send one. Whoever sends more is up to something.
             [_, _, ..] => return Err(Turned::Away(Refusal::ForeignOrigin)),
         }
+        scope = Some(ScopeName::from_path(&request.path).ok_or(Turned::NoScope)?);
     }
-    addresses.take_seat(incoming.remote_address().ip()).ok_or(Turned::TooMany)
+    let seat = addresses.take_seat(incoming.remote_address().ip()).ok_or(Turned::TooMany)?;
+    Ok((Admission { scope, rights: Rights::Open }, seat))
 }
 
 /// Counts sessions per address, of IPv6 per /64: what one household or one machine gets. Loopback is not

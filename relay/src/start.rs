@@ -19,10 +19,10 @@ use crate::{
     accept::{self, Addresses},
     certificate::Store,
     config::{Config, Log, options::LogFormat},
-    counters::Counters,
     data::DataFolder,
     doors::{Doors, PageListener},
     http::{metrics, page, server},
+    relay::Relay,
 };
 
 /// Runs the relay until it is told to stop.
@@ -80,15 +80,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let manner = manner(&config, SocketAddr::new(listener.ip, listener.port), &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, router.clone(), stop.clone()));
     }
-    let counters = Arc::new(Counters::default());
-    let metrics_router = metrics::router(Arc::clone(&doors), Arc::clone(&counters));
+    let relay = Relay::new(config.limits.clone());
+    let tending = tokio::spawn(Arc::clone(&relay).tend());
+    let metrics_router = metrics::router(Arc::clone(&doors), Arc::clone(&relay.counters));
     for (socket, &address) in metrics_sockets.into_iter().zip(&metrics_addresses) {
         let manner = manner(&config, address, &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, metrics_router.clone(), stop.clone()));
     }
     let addresses = Addresses::new(config.sessions_per_address_max);
     for endpoint in endpoints {
-        tasks.spawn(accept::run(endpoint, Arc::clone(&doors), addresses.clone(), stop.clone()));
+        tasks.spawn(accept::run(
+            endpoint,
+            Arc::clone(&doors),
+            addresses.clone(),
+            Arc::clone(&relay),
+            config.stop_timeout,
+            stop.clone(),
+        ));
     }
     // 7. Last: tell where.
     welcome::tell(&config, &quic, &page_listeners, &metrics_addresses, &certificate.shown());
@@ -100,6 +108,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = tasks.join_next() => anyhow::bail!("a part of the relay ended by itself, which is a bug"),
     }
     while tasks.join_next().await.is_some() {}
+    tending.abort();
     Ok(())
 }
 
