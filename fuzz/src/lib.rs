@@ -2,4 +2,3 @@
 //! the module that concerns it and replay the corpus with it.
 
 pub mod moqt;
-pub mod moqt_session;
