@@ -2,3 +2,4 @@
 //! the module that concerns it and replay the corpus with it.
 
 pub mod moqt;
+pub mod moqt_session;

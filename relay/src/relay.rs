@@ -103,7 +103,7 @@ impl Relay {
         }
         tracing::info!(scope = admission.scope.map(tracing::field::display), "joined");
         let ended = drive(connection, session, &mut seat.peer).await;
-        seat.relay.count_queue(&outlet);
+        outlet.report(&seat.relay.counters);
         tracing::info!(by = ?ended.by, code = ?ended.code, "left");
         ended
     }
@@ -119,17 +119,6 @@ impl Relay {
         }
     }
 
-    fn count_queue(&self, outlet: &Outlet) {
-        let counters = outlet.queue().counters();
-        self.counters.datagrams_sent.add(counters.sent);
-        self.counters.bytes_sent.add(counters.sent_bytes);
-        self.counters.datagrams_too_large.add(counters.too_large);
-        self.counters.objects_expired.add(counters.deadline);
-        self.counters
-            .objects_overflowed
-            .add(counters.full + counters.incomplete_frame + counters.skipped_group);
-    }
-
     /// Looks after what is due by time alone, for as long as the relay runs: caches, tracks that ended.
     pub async fn tend(self: Arc<Self>) {
         let mut interval = tokio::time::interval(TEND_INTERVAL);
@@ -140,6 +129,7 @@ impl Relay {
             let mut tracks = 0;
             for scope in scopes {
                 tracks += scope.tend(now);
+                scope.report(&self.counters);
                 self.left(&scope);
             }
             self.counters.tracks_open.set(tracks);

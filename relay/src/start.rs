@@ -103,10 +103,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let mut stopping = stop.clone();
     tokio::select! {
-        _ = stopping.wait_for(|stop| *stop) => tracing::info!("stopping"),
-        // Each runs until it is told to stop; half a relay is worse than none, which gets restarted.
-        _ = tasks.join_next() => anyhow::bail!("a part of the relay ended by itself, which is a bug"),
+        _ = stopping.wait_for(|stop| *stop) => {}
+        _ = tasks.join_next() => {}
     }
+    // Each part runs until it is told to stop; half a relay is worse than none, which gets restarted.
+    anyhow::ensure!(*stop.borrow(), "a part of the relay ended by itself, which is a bug");
+    tracing::info!("stopping");
     while tasks.join_next().await.is_some() {}
     tending.abort();
     Ok(())

@@ -4,7 +4,7 @@ use super::{
     CallError, Session,
     config::NAMESPACE_BYTES_MAX,
     parameters,
-    replies::cost,
+    replies::{cost, ends_before},
     request::{Ending, FetchData, Kind, Request},
     track_properties::TrackProperties,
 };
@@ -50,6 +50,9 @@ impl Session {
         let Kind::Fetch(fetched) = &open.kind else { return Err(CallError::WrongState) };
         if fetched.waits.is_some() {
             return Err(CallError::WrongState);
+        }
+        if fetched.start.is_some_and(|start| ends_before(answer.end, start)) {
+            return Err(CallError::TooLarge);
         }
         let has_ended = matches!(fetched.data, FetchData::Finished | FetchData::Broken);
         self.send(open.stream, &Message::FetchOk(answer))?;

@@ -1,15 +1,16 @@
 //! What the transport reports: streams, their bytes and their ends, datagrams, time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
 use super::{
     Event, Session, StreamId, StreamKind, Transmit,
     aliases::Meaning,
-    config::{HELD_BYTES_MAX, LINGERING_STREAMS_MAX, STOPPED_WAIT},
+    config::{DATA_STREAMS_MAX, HELD_BYTES_MAX, LATE_WAIT_MIN, LINGERING_STREAMS_MAX, STOPPED_WAIT},
     control::CONTROL_CLOSED,
-    request::{Ending, Kind},
+    priority,
+    request::{Ending, FetchData, Kind},
     stream::{RequestStream, Stream, StreamEnd, Untyped},
     timers::Timer,
 };
@@ -28,7 +29,7 @@ impl Session {
             return id;
         }
         match kind {
-            StreamKind::Uni if self.data_streams < super::config::DATA_STREAMS_MAX => {
+            StreamKind::Uni if self.data_streams < DATA_STREAMS_MAX => {
                 self.data_streams += 1;
                 self.streams.insert(id, Stream::Untyped(Untyped::default()));
             }
@@ -37,6 +38,9 @@ impl Session {
             {
                 self.peer_request_streams += 1;
                 self.streams.insert(id, Stream::Request(RequestStream::new(false, None)));
+                // Our answers go before data, too (draft 7.2).
+                let priority = priority::request(priority::DEFAULT);
+                self.transmits.push_back(Transmit::Priority { stream: id, priority });
             }
             StreamKind::Uni => self.abort_over_limit(id, false),
             StreamKind::Bi => self.abort_over_limit(id, true),
@@ -195,9 +199,7 @@ impl Session {
                 Timer::Setup => self.close(SessionError::ControlMessageTimeout, "SETUP did not come in time"),
                 Timer::GoAway => self.goaway_timed_out(),
                 Timer::RequestGoAway(request) => self.request_goaway_timed_out(request),
-                Timer::Stopped(request) => {
-                    self.cancel_for(request, StreamResetCode::Cancelled, StreamResetCode::Cancelled);
-                }
+                Timer::Stopped(request) => self.stopped_timed_out(request),
                 Timer::WaitingDatagrams => self.expire_datagrams(),
                 Timer::WaitingStream(stream) => self.expire_stream(stream),
                 Timer::LateAlias(alias) => {
@@ -319,6 +321,15 @@ impl Session {
     /// The peer has nothing more to say about a request. For some requests that ends them.
     fn request_stream_finished(&mut self, id: RequestId) {
         let Some(request) = self.requests.get(&id) else { return };
+        if let Kind::Fetch(fetched) = &request.kind
+            && request.is_ours
+            && request.is_accepted
+            && fetched.data == FetchData::NotYet
+        {
+            // Its data stream may be late, or may have been reset before it could say whose it was.
+            self.wait_for_end(id, LATE_WAIT_MIN);
+            return;
+        }
         let ends = match (&request.kind, request.is_ours) {
             (Kind::Subscription(subscribed), _) => {
                 // A publisher ends by PUBLISH_DONE; a subscriber that will not update may FIN early.
@@ -356,19 +367,43 @@ impl Session {
             self.abort_stream(id, StreamResetCode::Cancelled);
             return;
         };
-        let Some(request) = self.requests.get_mut(&request_id) else { return };
+        let Some(request) = self.requests.get(&request_id) else { return };
         match (request.is_ours, request.is_accepted, &request.kind) {
             // A refusal may follow: whoever drops both halves at once stops ours before its answer arrives.
             (true, false, _) => {
-                let until = self.now + STOPPED_WAIT;
-                request.stopped_until = Some(until);
-                self.timers.set(until, Timer::Stopped(request_id));
+                self.wait_for_end(request_id, STOPPED_WAIT);
             }
             // Its items, or their absence, tell the rest.
             (true, true, Kind::Fetch(_)) => {}
             _ => {
                 self.cancelled_by_peer(request_id, code, Ending::Aborted(StreamResetCode::Cancelled));
             }
+        }
+    }
+
+    /// Half of a request of ours is closed, and what should follow may never come.
+    fn wait_for_end(&mut self, id: RequestId, wait: Duration) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let until = self.now + wait;
+        if let Some(before) = request.stopped_until.replace(until) {
+            self.timers.clear(before, Timer::Stopped(id));
+        }
+        self.timers.set(until, Timer::Stopped(id));
+    }
+
+    fn stopped_timed_out(&mut self, id: RequestId) {
+        const CODE: StreamResetCode = StreamResetCode::Cancelled;
+        let Some(request) = self.requests.get(&id) else { return };
+        let Kind::Fetch(fetched) = &request.kind else {
+            self.cancel_for(id, CODE, CODE);
+            return;
+        };
+        let has_fin =
+            matches!(self.streams.get(&request.stream), Some(Stream::Request(open)) if !open.can_receive);
+        if !request.is_accepted {
+            self.cancel_for(id, CODE, CODE);
+        } else if fetched.data == FetchData::NotYet && has_fin {
+            self.fetch_data_ended(id, Some(CODE));
         }
     }
 

@@ -47,7 +47,9 @@ pub enum Event {
         /// What to change.
         parameters: Parameters,
     },
-    /// The peer no longer wants a request, its own or one of ours to which it agreed; the request is gone.
+    /// A request of either side is gone without a word that says why: the peer reset, stopped or withdrew it, or
+    /// we had to end it ourselves (a limit, a refused update, the time of a GOAWAY, a SUBSCRIBE of ours that an
+    /// accepted PUBLISH replaced).
     Cancelled {
         /// Which.
         request: RequestId,
@@ -61,7 +63,8 @@ pub enum Event {
     FetchAccepted(RequestId, FetchOk),
     /// Any other request or update of ours was accepted.
     Accepted(RequestId, RequestOk),
-    /// A request or update of ours was refused; a request is gone.
+    /// A request or update of ours was refused. A request is gone; one whose update was refused ends by what
+    /// follows: `PublishDone`, `FetchEnded` or `Cancelled`.
     Refused(RequestId, RequestError),
     /// A subscription in which the peer publishes is over; the request is gone. Streams may still be open.
     PublishDone(RequestId, PublishDone),

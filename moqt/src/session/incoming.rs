@@ -319,7 +319,7 @@ impl Session {
 
     /// The data stream of a FETCH of ours is over. After FIN, the answer is awaited if it has not come: it says
     /// where the range ends.
-    fn fetch_data_ended(&mut self, id: RequestId, reset: Option<StreamResetCode>) {
+    pub(super) fn fetch_data_ended(&mut self, id: RequestId, reset: Option<StreamResetCode>) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let is_accepted = request.is_accepted;
         let Some(fetched) = request.fetched_mut() else { return };

@@ -332,6 +332,6 @@ pub(super) fn cost(namespace: &Namespace) -> usize {
 }
 
 /// True when `end`, in the wire's encoding, lies before `start`.
-fn ends_before(end: Location, start: Location) -> bool {
+pub(super) fn ends_before(end: Location, start: Location) -> bool {
     end.group < start.group || (end.group == start.group && end.object != 0 && end.object < start.object)
 }

@@ -14,7 +14,7 @@ pub(super) enum Timer {
     GoAway,
     /// The time of our GOAWAY for one request is over.
     RequestGoAway(RequestId),
-    /// The peer stopped reading a request of ours and has not answered it.
+    /// The peer closed half of a request of ours, and what should follow has not come.
     Stopped(RequestId),
     /// The oldest datagram has waited long enough for its alias.
     WaitingDatagrams,

@@ -251,6 +251,8 @@ fn streams_are_opened_with_the_drafts_priorities() {
     let control = peer.of(peer.opened[0]).priority.unwrap();
     let request = peer.of(peer.opened[1]).priority.unwrap();
     assert!(control > request && request > urgent);
+    let answers = peer.request(0, Request::TrackStatus(subscribe("a/x")));
+    assert!(peer.of(answers).priority.unwrap() > urgent);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! FETCH: ranges, joining, data before and after its answer (draft 5.2, 10.12, 10.13, 11.4.4).
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use roundtable_moqt::{
     Event, Location, Object, Parameters, RequestErrorCode, Role, SessionError, StreamId, StreamResetCode,
@@ -251,4 +253,29 @@ fn cancelling_a_fetch_closes_its_data_on_either_side() {
     peer.reset(stream, StreamResetCode::Cancelled);
     assert_eq!(peer.of(uni).stopped, Some(StreamResetCode::Cancelled));
     assert_eq!(peer.of(ours).reset, Some(StreamResetCode::Cancelled));
+}
+
+#[test]
+fn a_fetch_whose_data_never_comes_ends_after_a_while() {
+    let mut peer = Peer::opposite(Role::Server);
+    let request = peer.session.fetch(standalone(at(1, 0), at(2, 0))).unwrap();
+    let stream = peer.latest();
+    peer.say(stream, &Message::FetchOk(fetch_ok(at(2, 0))));
+    peer.finish(stream);
+    peer.events();
+    peer.wait(Duration::from_secs(2));
+    expect!(Event::FetchEnded { request: ended, reset: Some(StreamResetCode::Cancelled) } = peer.event());
+    assert_eq!((ended, peer.session.requests_len()), (request, 0));
+
+    let request = peer.session.fetch(standalone(at(1, 0), at(2, 0))).unwrap();
+    let stream = peer.latest();
+    peer.stop(stream, StreamResetCode::Cancelled);
+    peer.say(stream, &Message::FetchOk(fetch_ok(at(2, 0))));
+    peer.finish(stream);
+    let uni = peer.data(data(request, &[item(1, 0)]));
+    peer.events();
+    peer.wait(Duration::from_secs(60));
+    assert!(peer.events().is_empty(), "its data has begun");
+    peer.finish(uni);
+    expect!(Event::FetchEnded { reset: None, .. } = peer.event());
 }

@@ -11,10 +11,12 @@ use std::{
 
 use roundtable_forward::{
     Datagram, Queue, SubscriptionKey,
-    queue::{Path, QueueLimits, UpstreamStream},
+    queue::{Counters as QueueCounters, Path, QueueLimits, UpstreamStream},
 };
 use roundtable_moqt::{Object, StreamResetCode};
 use roundtable_transport::DatagramSender;
+
+use crate::counters::Counters;
 
 /// Datagrams and stream objects waiting for one connection, and the sender they leave by. Whoever brings datagrams
 /// sends what QUIC takes right there; the rest, and everything for streams, is left to the connection's own task,
@@ -26,6 +28,8 @@ pub struct Outlet {
     waker: Mutex<Option<Waker>>,
     /// The task has been woken and has not looked yet.
     is_woken: AtomicBool,
+    /// What has been added to the relay's counters.
+    reported: Mutex<QueueCounters>,
 }
 
 impl Outlet {
@@ -36,6 +40,7 @@ impl Outlet {
             datagrams,
             waker: Mutex::new(None),
             is_woken: AtomicBool::new(false),
+            reported: Mutex::default(),
         }
     }
 
@@ -92,6 +97,20 @@ impl Outlet {
     ) {
         self.queue().end_stream(now, subscription, upstream, reset);
         self.wake();
+    }
+
+    /// Adds to the relay's counters what happened since the last time.
+    pub fn report(&self, counters: &Counters) {
+        let now = self.queue().counters();
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *reported, now);
+        counters.objects_sent.add(now.sent - before.sent);
+        counters.bytes_sent.add(now.sent_bytes - before.sent_bytes);
+        counters.datagrams_too_large.add(now.too_large - before.too_large);
+        counters.objects_expired.add(now.deadline - before.deadline);
+        counters.objects_overflowed.add(now.full - before.full);
+        let incomplete = now.incomplete_frame + now.skipped_group;
+        counters.objects_useless.add(incomplete - before.incomplete_frame - before.skipped_group);
     }
 
     /// Wakes the connection's task, once until it looks.

@@ -17,6 +17,7 @@ use roundtable_moqt::{
 pub use name::{ID_BYTES_MAX, ScopeName, is_id};
 
 use crate::{
+    counters::Counters,
     fanout::{Subscriber, Track},
     refusal::Refusal,
     room::{
@@ -129,6 +130,14 @@ impl Scope {
             track.evict(now);
         }
         tracks.len() as u64
+    }
+
+    /// Adds to the relay's counters what everybody's queue did.
+    pub fn report(&self, counters: &Counters) {
+        let handles: Vec<Arc<Handle>> = self.state().handles.values().cloned().collect();
+        for handle in handles {
+            handle.outlet.report(counters);
+        }
     }
 
     /// When something is due, for those who wait.

@@ -243,7 +243,10 @@ impl App for Peer {
             Event::GoAway(Some(_), _) => {}
             // The relay asks nobody for namespaces or tracks.
             Event::Namespace(..) | Event::NamespaceDone(..) | Event::PublishBlocked(..) => {}
-            Event::Closed { .. } => {}
+            Event::Closed { .. } => {
+                let dropped = io.session.counters().datagrams_unknown_alias;
+                self.relay.counters.datagrams_unknown_alias.add(dropped);
+            }
         }
     }
 

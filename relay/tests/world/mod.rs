@@ -13,11 +13,13 @@ use std::{
 use bytes::Bytes;
 use roundtable_moqt::{
     Config, Event, FullTrackName, Location, Namespace, Object, ObjectDatagram, Parameters, Role, Session,
+    StreamId, StreamResetCode,
     fetch_stream::FetchItem,
     message::{
         Fetch, FetchOk, FetchRange, NamespaceRequest, Publish, PublishDone, RequestError, RequestId,
         RequestOk, Subscribe, SubscribeOk, TrackAlias,
     },
+    subgroup::SubgroupHeader,
 };
 use roundtable_relay::{
     limits::Limits,
@@ -500,4 +502,58 @@ pub fn at(group: u64, object: u64) -> Location {
 
 pub fn waiting(ms: u64) -> Parameters {
     Parameters { rendezvous_timeout_ms: Some(ms), ..Parameters::default() }
+}
+
+// ---- subgroup streams
+
+impl Peer {
+    /// Opens a subgroup stream of a track this peer publishes.
+    pub async fn open(&self, request: RequestId, header: SubgroupHeader) -> StreamId {
+        self.call(move |session| session.open_subgroup(request, header)).await
+    }
+
+    pub async fn write(&self, stream: StreamId, object: Object) {
+        self.call(move |session| session.write_object(stream, &object)).await;
+    }
+
+    pub async fn finish(&self, stream: StreamId) {
+        self.call(move |session| session.finish_stream(stream)).await;
+    }
+
+    /// A whole group of one object: a message of a JSON track.
+    pub async fn message(&self, request: RequestId, group: u64, text: &str) {
+        let stream = self.open(request, header(group)).await;
+        self.write(stream, Object::stream(at(group, 0), text.to_owned())).await;
+        self.finish(stream).await;
+    }
+
+    pub async fn stream_header(&mut self) -> (StreamId, SubgroupHeader) {
+        self.expect("subgroup stream", |event| match event {
+            Event::SubgroupOpened { stream, header, .. } => Some((*stream, header.clone())),
+            _ => None,
+        })
+        .await
+    }
+
+    /// How a subgroup stream ended: `None` by FIN.
+    pub async fn stream_end(&mut self, id: StreamId) -> Option<StreamResetCode> {
+        self.expect("end of a stream", |event| match event {
+            Event::SubgroupEnded { stream, reset, .. } if *stream == id => Some(*reset),
+            _ => None,
+        })
+        .await
+    }
+}
+
+/// A subgroup 0 that begins with its first object.
+pub fn header(group: u64) -> SubgroupHeader {
+    SubgroupHeader {
+        alias: TrackAlias(0),
+        group,
+        subgroup: Some(0),
+        priority: None,
+        ends_group: false,
+        first_object: true,
+        has_properties: false,
+    }
 }

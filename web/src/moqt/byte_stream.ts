@@ -83,7 +83,12 @@ export class ByteStream implements FieldSource {
 
 /** How WebTransport wants a reset's code; elsewhere (tests) a plain error serves. */
 export function resetReason(code: number): Error {
-  return typeof WebTransportError === "undefined"
-    ? new Error(`stream code ${code}`)
-    : new WebTransportError("", { source: "stream", streamErrorCode: code });
+  if (typeof WebTransportError === "undefined") return new Error(`stream code ${code}`);
+  try {
+    return new WebTransportError("", { source: "stream", streamErrorCode: code });
+  } catch {
+    // Chromium (156 still) has the constructor of an older draft, with everything in one dictionary.
+    const Older = WebTransportError as unknown as new (init: { streamErrorCode: number }) => Error;
+    return new Older({ streamErrorCode: code });
+  }
 }

@@ -15,8 +15,8 @@ use roundtable_moqt::{
     subgroup::{self, SubgroupHeader},
 };
 
+use super::super::peer::Peer;
 use super::{Source, events};
-use crate::world::peer::Peer;
 
 /// What the peer remembers of a request stream.
 #[derive(Debug)]
