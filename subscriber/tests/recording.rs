@@ -48,7 +48,7 @@ fn frame(number: u64, ticks: u64, timescale: u32, bytes: usize) -> ReceivedFrame
         location: Location::new(1, number),
         timestamp: 1_000_000 + number * ticks,
         timescale: Some(timescale),
-        is_key: number % 30 == 0 || timescale == 48_000,
+        is_key: number.is_multiple_of(30) || timescale == 48_000,
         marking: None,
         audio_level: None,
         data: data.into(),
