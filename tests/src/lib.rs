@@ -1,1 +1,5 @@
-//! End-to-end tests, the lossy link and the benchmarks of Roundtable
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+//! What the end-to-end tests of Roundtable stand on.
+
+pub mod harness;
+pub mod link;
