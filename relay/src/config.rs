@@ -14,7 +14,7 @@ use std::{
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use self::options::{LogFormat, Metrics, Options, PublicUrl};
+use self::options::{LogFormat, Metrics, Options, PostgresUrl, PublicUrl};
 use crate::limits::Limits;
 
 const QUIC_PORT: u16 = 4443;
@@ -114,6 +114,8 @@ pub struct Config {
     pub metrics: Option<Listen>,
     /// The data folder.
     pub data: PathBuf,
+    /// A Postgres database, if not SQLite in the data folder.
+    pub database: Option<PostgresUrl>,
     /// Where the certificate comes from.
     pub certificate: CertificateSource,
     /// Other names and addresses under which people reach the page.
@@ -187,6 +189,7 @@ impl Config {
             http,
             metrics,
             data: options.data,
+            database: options.database,
             certificate,
             public_urls: options.public_url,
             trusted_proxies: options.trusted_proxy,

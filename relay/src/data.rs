@@ -72,6 +72,11 @@ impl DataFolder {
         Ok(DataFolder { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where people, rooms and calls are kept.
+    pub fn database(&self) -> PathBuf {
+        self.path.join("roundtable.db")
+    }
+
     /// Where the certificate made here is kept.
     pub fn certificate(&self) -> PathBuf {
         self.path.join("certificate")

@@ -5,6 +5,8 @@
 //! | [`config`] | flags, environment and file become one checked [`config::Config`] |
 //! | [`certificate`] | the certificate of QUIC and HTTPS: made or given, renewed while running |
 //! | [`data`] | the data folder and its lock |
+//! | [`store`] | what lasts about people, rooms and calls: SQLite or Postgres |
+//! | [`id`], [`clock`] | names of users, rooms and the rest; the time of day |
 //! | [`doors`] | who may come in at all, decided on Host, :authority and Origin |
 //! | [`accept`] | who is let in to a call |
 //! | [`http`] | the page, health, the certificate's hash; metrics on a listener of their own |
@@ -20,12 +22,14 @@
 
 pub mod accept;
 pub mod certificate;
+pub mod clock;
 pub mod config;
 pub mod counters;
 pub mod data;
 pub mod doors;
 pub mod fanout;
 pub mod http;
+pub mod id;
 pub mod limits;
 pub mod refusal;
 pub mod relay;
@@ -34,3 +38,4 @@ pub mod room;
 pub mod scope;
 pub mod session;
 pub mod start;
+pub mod store;

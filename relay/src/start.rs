@@ -17,12 +17,17 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     accept::{self, Addresses},
-    certificate::Store,
-    config::{Config, Log, options::LogFormat},
+    certificate::Store as CertificateStore,
+    clock::UnixMs,
+    config::{
+        Config, Log,
+        options::{LogFormat, PostgresUrl},
+    },
     data::DataFolder,
     doors::{Doors, PageListener},
     http::{metrics, page, server},
     relay::Relay,
+    store::{Place, Store},
 };
 
 /// Runs the relay until it is told to stop.
@@ -39,9 +44,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     // 2. The data folder and its lock: whatever follows may write into it.
     let data = DataFolder::open(&config.data)?;
-    // 3. The certificate: a wrong one is told before a port is taken.
+    // 3. The database: a broken one is told before a port is taken.
+    let store = Store::open(&place(&config, &data)).await?;
+    let interrupted = store.recover(UnixMs::now()).await?;
+    if interrupted > 0 {
+        tracing::warn!(
+            calls = interrupted,
+            "the relay did not end properly the last time; calls of then were ended"
+        );
+    }
+    // 4. The certificate: a wrong one is told before a port is taken.
     let (certificate, renewal) = renewal::begin(&config, &data)?;
-    // 4. All sockets, before anything is announced: a port that is taken must not leave half a relay.
+    // 5. All sockets, before anything is announced: a port that is taken must not leave half a relay.
     let pages = sockets::tcp("--http", &config.http)?;
     let page_listeners: Vec<PageListener> = pages
         .iter()
@@ -64,10 +78,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let metrics_addresses: Vec<SocketAddr> =
         metrics_sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?;
-    // 5. The doors, which know the real ports.
+    // 6. The doors, which know the real ports.
     let quic_ips: Vec<IpAddr> = quic.iter().map(SocketAddr::ip).collect();
     let doors = Arc::new(Doors::new(&quic_ips, &page_listeners, &config.public_urls));
-    // 6. Service: from here on people are let in.
+    // 7. Service: from here on people are let in.
     let mut tasks = JoinSet::new();
     tasks.spawn(renewal.keep(Arc::clone(&certificate), stop.clone()));
     let site = Arc::new(page::Site {
@@ -98,7 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             stop.clone(),
         ));
     }
-    // 7. Last: tell where.
+    // 8. Last: tell where.
     welcome::tell(&config, &quic, &page_listeners, &metrics_addresses, &certificate.shown());
 
     let mut stopping = stop.clone();
@@ -111,6 +125,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping");
     while tasks.join_next().await.is_some() {}
     tending.abort();
+    store.close().await;
     Ok(())
 }
 
@@ -153,6 +168,13 @@ fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(stop)
 }
 
+fn place(config: &Config, data: &DataFolder) -> Place {
+    match &config.database {
+        Some(PostgresUrl(url)) => Place::Postgres(url.clone()),
+        None => Place::File(data.database()),
+    }
+}
+
 /// Loopback needs no HTTPS: browsers trust it, and nobody is in between. A trusted proxy does it for us.
 fn is_https(config: &Config, address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback() && config.trusted_proxies.is_empty()
@@ -162,7 +184,7 @@ fn manner(
     config: &Config,
     address: SocketAddr,
     doors: &Arc<Doors>,
-    certificate: &Arc<Store>,
+    certificate: &Arc<CertificateStore>,
 ) -> anyhow::Result<server::Manner> {
     if is_https(config, address) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -136,3 +136,22 @@ fn metrics_have_a_listener_of_their_own() {
     let foreign = ask(host, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
     assert_eq!(foreign.status, 421);
 }
+
+#[test]
+fn a_database_that_is_none_is_explained_and_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Running::start(data.path(), &[]));
+    let file = data.path().join("roundtable.db");
+    assert!(file.exists());
+    for name in ["roundtable.db-wal", "roundtable.db-shm"] {
+        let _ = fs::remove_file(data.path().join(name));
+    }
+    let nonsense = "nonsense ".repeat(1000);
+    fs::write(&file, &nonsense).unwrap();
+    let path = data.path().to_str().unwrap();
+    let output =
+        run(&["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "off", "--data", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("roundtable.db is damaged"), "{}", said(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), nonsense);
+}

@@ -86,6 +86,17 @@ pub struct Options {
     #[arg(help_heading = "Data")]
     pub data: PathBuf,
 
+    /// Where people, rooms and calls are kept, as postgres://USER:PASSWORD@HOST/DATABASE; better in the environment
+    /// or the file than on the command line [default: SQLite in the data folder].
+    #[arg(
+        long,
+        env = "ROUNDTABLE_DATABASE",
+        value_name = "URL",
+        hide_env_values = true,
+        help_heading = "Data"
+    )]
+    pub database: Option<PostgresUrl>,
+
     /// Memory for the recent past of all tracks together.
     #[arg(long, env = "ROUNDTABLE_CACHE", value_name = "SIZE", default_value = "512MiB")]
     #[arg(help_heading = "Data")]
@@ -158,6 +169,25 @@ impl FromStr for Metrics {
             "off" => Ok(Metrics::Off),
             address => address.parse().map(Metrics::At).map_err(|_| "expected ADDRESS:PORT or `off`"),
         }
+    }
+}
+
+/// Where a Postgres database is, and how to get in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(pub String);
+
+impl std::fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("postgres://…")
+    }
+}
+
+impl FromStr for PostgresUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_one = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        is_one.then(|| PostgresUrl(text.to_owned())).ok_or("expected postgres://USER:PASSWORD@HOST/DATABASE")
     }
 }
 
