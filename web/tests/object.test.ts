@@ -2,7 +2,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteStream } from "../src/moqt/byte_stream";
 import { Violation } from "../src/moqt/error";
-import { decodeDatagram, encodeDatagram, type FetchItem, type MoqtObject, readFetchItems, readSubgroupHeader, readSubgroupObjects } from "../src/moqt/object";
+import {
+  decodeDatagram,
+  encodeDatagram,
+  type FetchItem,
+  type MoqtObject,
+  readFetchItems,
+  readSubgroupHeader,
+  readSubgroupObjects,
+  writeFetchItems,
+  writeSubgroupHeader,
+  writeSubgroupObject,
+} from "../src/moqt/object";
+import { Writer } from "../src/moqt/vi64";
 import { hex, toHex } from "./support/fake_relay";
 
 function source(bytes: Uint8Array): ByteStream {
@@ -103,4 +115,65 @@ test("a FETCH that refers to nothing is a violation", async () => {
   for (const bytes of ["00 00", "0c 05 00 00", "1d 05 00 01 00", "8200", "1c 05 00"]) {
     await assert.rejects(fetched(bytes), Violation, bytes);
   }
+});
+
+test("what is written on a subgroup stream reads as it was", async () => {
+  for (const [subgroup, priority, properties] of [[0n, 8, ""], [undefined, undefined, "1009"], [7n, 200, "1009"]] as const) {
+    const header = {
+      alias: 5n,
+      group: 1n << 40n,
+      subgroup,
+      priority,
+      hasProperties: properties !== "",
+      endsGroup: true,
+      firstObject: true,
+    };
+    const object = (id: bigint, payload: string): MoqtObject => ({
+      location: { group: header.group, object: id },
+      priority,
+      subgroup: subgroup ?? 3n,
+      status: "normal",
+      endsGroup: false,
+      properties: hex(properties),
+      payload: hex(payload),
+    });
+    const objects = [object(3n, "cafe"), object(9n, ""), object(10n, "aa")];
+    const writer = new Writer();
+    writeSubgroupHeader(writer, header);
+    objects.forEach((object, i) => writeSubgroupObject(writer, header, object, objects[i - 1]?.location.object));
+    const stream = source(writer.finish());
+    assert.deepEqual(await readSubgroupHeader(await stream.vi64(), stream), header);
+    const read = [];
+    for await (const item of readSubgroupObjects(header, stream, 100)) read.push(item);
+    assert.deepEqual(read, objects);
+  }
+});
+
+test("what is written on a FETCH stream reads as it was", async () => {
+  const object = (group: bigint, id: bigint, subgroup: bigint | undefined, properties: string): FetchItem => ({
+    type: "object",
+    object: {
+      location: { group, object: id },
+      priority: Number(id),
+      subgroup,
+      status: "normal",
+      endsGroup: false,
+      properties: hex(properties),
+      payload: hex("beef"),
+    },
+  });
+  const items: FetchItem[] = [
+    object(9n, 4n, undefined, "1009"),
+    object(9n, 5n, undefined, ""),
+    { type: "unknown", end: { group: 9n, object: 8n } },
+    object(9n, 11n, 2n, "1009"),
+    object(12n, 0n, 0n, ""),
+    { type: "nonExistent", end: { group: 15n, object: 3n } },
+    object(16n, 1n, undefined, ""),
+  ];
+  const writer = new Writer();
+  writeFetchItems(writer, items);
+  const read = [];
+  for await (const item of readFetchItems("ascending", source(writer.finish()), 100)) read.push(item);
+  assert.deepEqual(read, items);
 });

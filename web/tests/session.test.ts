@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Refused, Violation } from "../src/moqt/error";
 import { fullTrackName, namespace, namespaceText } from "../src/moqt/name";
-import { encodeDatagram, type MoqtObject } from "../src/moqt/object";
+import { ByteStream } from "../src/moqt/byte_stream";
+import {
+  decodeDatagram,
+  encodeDatagram,
+  type MoqtObject,
+  readFetchItems,
+  readSubgroupHeader,
+  readSubgroupObjects,
+} from "../src/moqt/object";
+import type { PublicationHandlers } from "../src/moqt/publication";
 import { Session } from "../src/moqt/session";
 import { Writer } from "../src/moqt/vi64";
 import { FakeRelay, hex } from "./support/fake_relay";
@@ -184,4 +193,106 @@ test("what the relay says when it closes is known", async () => {
   const session = new Session(relay.carrier);
   relay.close(0x10, "too slow");
   assert.deepEqual(await session.closed, { code: 0x10n, reason: "too slow", byUs: false });
+});
+
+async function published(relay: FakeRelay, session: Session, handlers: PublicationHandlers, forward: boolean) {
+  const asked = session.publish(track, handlers, hex("30 01"));
+  const request = await relay.requests.take();
+  const message = await request.receive();
+  assert.ok(message?.type === "publish");
+  await request.answer({ type: "requestOk", parameters: { forward }, trackProperties: nothing });
+  return { publication: await asked, request, message };
+}
+
+const live: MoqtObject = {
+  location: { group: 3n, object: 1n },
+  priority: 64,
+  subgroup: undefined,
+  status: "normal",
+  endsGroup: false,
+  properties: hex("10 09"),
+  payload: hex("cafe"),
+};
+
+test("a track is published, wanted and not wanted, and asked for new groups", async () => {
+  const relay = new FakeRelay();
+  const session = new Session(relay.carrier);
+  const seen: unknown[] = [];
+  const handlers = { forward: (isWanted: boolean) => seen.push(isWanted), newGroup: (group: bigint) => seen.push(group) };
+  const { publication, request, message } = await published(relay, session, handlers, false);
+  assert.deepEqual(message.trackProperties, hex("30 01"));
+  assert.equal(publication.isWanted, false);
+  await request.answer({ type: "requestUpdate", requestId: 1n, parameters: { forward: true } });
+  assert.equal((await request.receive())?.type, "requestOk");
+  await request.answer({ type: "requestUpdate", requestId: 3n, parameters: { newGroupRequest: 8n } });
+  assert.equal((await request.receive())?.type, "requestOk");
+  await until(() => seen.length === 2);
+  assert.deepEqual(seen, [true, 8n]);
+  publication.sendDatagram(live);
+  await until(() => relay.datagramsOut.length === 1);
+  assert.deepEqual(decodeDatagram(relay.datagramsOut[0] ?? nothing), { alias: message.alias, object: live });
+  session.close();
+});
+
+test("a group goes on a stream of its own, and the end of a track tells how many there were", async () => {
+  const relay = new FakeRelay();
+  const session = new Session(relay.carrier);
+  const { publication, request, message } = await published(relay, session, {}, true);
+  await relay.streams.take();
+  await publication.sendGroup({ ...live, subgroup: 0n });
+  const source = new ByteStream(await relay.streams.take());
+  const header = await readSubgroupHeader(await source.vi64(), source);
+  assert.deepEqual([header.alias, header.group, header.endsGroup], [message.alias, 3n, true]);
+  for await (const object of readSubgroupObjects(header, source, 100)) assert.deepEqual(object.payload, live.payload);
+  publication.end("gone home");
+  assert.deepEqual(await request.receive(), { type: "publishDone", code: 2n, streamCount: 1n, reason: "gone home" });
+  assert.equal(await request.receive(), undefined);
+  session.close();
+});
+
+test("the relay is given the past it asks for, and refused what is not ours", async () => {
+  const relay = new FakeRelay();
+  const session = new Session(relay.carrier);
+  const end = { group: 3n, object: 2n };
+  await published(relay, session, { fetch: () => ({ items: [{ type: "object", object: live }], end }) }, true);
+  await relay.streams.take();
+  const range = { type: "standalone" as const, track, start: { group: 3n, object: 0n }, end };
+  const ok = await relay.ask({ type: "fetch", requestId: 9n, range, parameters: {} });
+  assert.ok(ok?.type === "fetchOk");
+  assert.deepEqual(ok.end, end);
+  const source = new ByteStream(await relay.streams.take());
+  assert.deepEqual([await source.vi64(), await source.vi64()], [5n, 9n]);
+  const items = [];
+  for await (const item of readFetchItems("ascending", source, 100)) items.push(item);
+  assert.deepEqual(items, [{ type: "object", object: live }]);
+  const foreign = { ...range, track: fullTrackName(namespace("bob"), "camera") };
+  const refused = await relay.ask({ type: "fetch", requestId: 11n, range: foreign, parameters: {} });
+  assert.ok(refused?.type === "requestError" && refused.code === 0x10n);
+  const other = await relay.ask({ type: "subscribe", requestId: 13n, track, parameters: {} });
+  assert.ok(other?.type === "requestError" && other.code === 0x3n);
+  session.close();
+});
+
+test("a track that the relay does not want any more is over", async () => {
+  const relay = new FakeRelay();
+  const session = new Session(relay.carrier);
+  const ends: string[] = [];
+  const { request } = await published(relay, session, { ended: (reason) => ends.push(reason) }, true);
+  await request.finish();
+  await until(() => ends.length === 1);
+  session.close();
+});
+
+test("a FETCH tells how far it reached and whether it came whole", async () => {
+  const relay = new FakeRelay();
+  const session = new Session(relay.carrier);
+  const start = { group: 5n, object: 0n };
+  const asked = session.fetch(track, start, { group: 5n, object: 0n }, () => {}, { fillTimeoutMs: 100n });
+  const fetch = await relay.requests.take();
+  const message = await fetch.receive();
+  assert.ok(message?.type === "fetch" && message.parameters.fillTimeoutMs === 100n);
+  await fetch.answer({ type: "fetchOk", endOfTrack: false, end: { group: 5n, object: 1n }, parameters: {}, trackProperties: nothing });
+  relay.stream(new Writer().vi64(5).vi64(message.requestId).bytes(hex("5c 05 00 01 02 beef")).finish());
+  assert.deepEqual(await asked, { end: { group: 5n, object: 1n }, isWhole: true });
+  session.close();
 });

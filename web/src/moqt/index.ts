@@ -7,6 +7,7 @@
  * | message | control messages: values, their bytes and back |
  * | object | objects on datagrams, subgroup streams and FETCH streams |
  * | aliases, request, byte_stream | what a session is made of |
+ * | publication | a track of ours on its way out |
  * | session, connect | one session over WebTransport |
  */
 export * from "./connect";
@@ -15,4 +16,5 @@ export * from "./message";
 export * from "./name";
 export * from "./object";
 export * from "./parameters";
+export * from "./publication";
 export * from "./session";

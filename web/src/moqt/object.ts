@@ -124,6 +124,37 @@ export function isSubgroupType(type: bigint): boolean {
   return type <= 0x7fn && (type & 0x10n) !== 0n;
 }
 
+/** What begins a subgroup stream. */
+export function writeSubgroupHeader(writer: Writer, header: SubgroupHeader): void {
+  const { subgroup, priority } = header;
+  const mode = subgroup === undefined ? 0b01 : subgroup === 0n ? 0b00 : 0b10;
+  writer.vi64(
+    0x10 |
+      (mode << 1) |
+      (header.hasProperties ? 0x01 : 0) |
+      (header.endsGroup ? 0x08 : 0) |
+      (priority === undefined ? 0x20 : 0) |
+      (header.firstObject ? 0x40 : 0),
+  );
+  writer.vi64(header.alias).vi64(header.group);
+  if (mode === 0b10) writer.vi64(subgroup ?? 0n);
+  if (priority !== undefined) writer.byte(priority);
+}
+
+/** One object of a subgroup stream; `previous` is the id of the one before it on the stream. */
+export function writeSubgroupObject(
+  writer: Writer,
+  header: SubgroupHeader,
+  object: MoqtObject,
+  previous: bigint | undefined,
+): void {
+  const id = object.location.object;
+  writer.vi64(previous === undefined ? id : id - previous - 1n);
+  if (header.hasProperties) writer.sized(object.properties);
+  writer.sized(object.payload);
+  if (object.payload.length === 0) writer.vi64(STATUS_CODES[object.status]);
+}
+
 /** Reads fields from somewhere, perhaps waiting for them. */
 export interface FieldSource {
   vi64(): Promise<bigint>;
@@ -223,6 +254,34 @@ export async function* readFetchItems(
       type: "object",
       object: { location: prior, priority, subgroup, status: "normal", endsGroup: false, properties, payload },
     };
+  }
+}
+
+/** The items of a FETCH stream in ascending order, after its header. Every field that may be left out stands. */
+export function writeFetchItems(writer: Writer, items: readonly FetchItem[]): void {
+  let prior: Location | undefined;
+  for (const item of items) {
+    if (item.type !== "object") {
+      writer.vi64(item.type === "nonExistent" ? 0x8c : 0x10c).vi64(item.end.group).vi64(item.end.object);
+      prior = item.end;
+      continue;
+    }
+    const { location, priority, subgroup, properties, payload } = item.object;
+    const isSameGroup = prior?.group === location.group;
+    writer.vi64(
+      (subgroup === undefined ? 0x40 : 0x03) |
+        0x04 |
+        (isSameGroup ? 0 : 0x08) |
+        0x10 |
+        (properties.length > 0 ? 0x20 : 0),
+    );
+    if (!isSameGroup) writer.vi64(prior ? location.group - prior.group - 1n : location.group);
+    if (subgroup !== undefined) writer.vi64(subgroup);
+    writer.vi64(isSameGroup && prior ? location.object - prior.object : location.object);
+    writer.byte(priority ?? 128);
+    if (properties.length > 0) writer.sized(properties);
+    writer.sized(payload);
+    prior = location;
   }
 }
 

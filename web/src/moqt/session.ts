@@ -1,12 +1,12 @@
 /**
- * One MoQT session of a client over WebTransport, draft-18: subscribes to namespaces and tracks, joins tracks by
- * FETCH. Objects are handed over synchronously as they come; nothing is queued here but what waits for its alias.
+ * One MoQT session of a client over WebTransport, draft-18: subscribes to namespaces and tracks, fetches their past, and
+ * publishes. Objects are handed over synchronously as they come; nothing is queued here but what waits for its alias.
  */
 import { Aliases, WAITING_MS_MAX } from "./aliases";
 import { ByteStream } from "./byte_stream";
 import { Ended, Refused, RequestErrorCode, SessionErrorCode, StreamResetCode, Violation } from "./error";
 import { decodeMessage, encodeMessage, type Message, SETUP_TYPE, type Setup } from "./message";
-import { type FullTrackName, type Namespace, namespaceKey } from "./name";
+import { type FullTrackName, type Namespace, namespaceKey, trackKey } from "./name";
 import {
   decodeDatagram,
   type FetchItem,
@@ -15,10 +15,12 @@ import {
   readFetchItems,
   readSubgroupHeader,
   readSubgroupObjects,
+  writeFetchItems,
 } from "./object";
 import type { Location, Parameters } from "./parameters";
+import { type FetchAnswer, Publication, type PublicationHandlers } from "./publication";
 import { readMessage, RequestStream } from "./request";
-import { utf8 } from "./vi64";
+import { utf8, Writer } from "./vi64";
 
 /** The version spoken, as WebTransport's sub-protocol. */
 export const PROTOCOL = "moqt-18";
@@ -26,7 +28,12 @@ export const PROTOCOL = "moqt-18";
 /** What a session needs of a `WebTransport`; tests have one of their own. */
 export interface Carrier {
   readonly closed: Promise<{ closeCode?: number; reason?: string }>;
-  readonly datagrams: { readonly readable: ReadableStream<Uint8Array> };
+  readonly datagrams: {
+    readonly readable: ReadableStream<Uint8Array>;
+    readonly writable?: WritableStream<Uint8Array>;
+    /** Newer browsers, instead of `writable`. */
+    readonly createWritable?: () => WritableStream<Uint8Array>;
+  };
   readonly incomingUnidirectionalStreams: ReadableStream<ReadableStream<Uint8Array>>;
   readonly incomingBidirectionalStreams: ReadableStream<BidirectionalStream>;
   createUnidirectionalStream(): Promise<WritableStream<Uint8Array>>;
@@ -82,13 +89,28 @@ export interface Running {
   cancel(): void;
 }
 
+/** How a FETCH ended. */
+export interface FetchEnd {
+  /** How far the answer reaches, in the wire's form: object plus one, or 0 for the whole group. */
+  readonly end: Location;
+  /** False when the stream broke before its end. */
+  readonly isWhole: boolean;
+}
+
 /** A track being received. */
 export interface Subscription extends Running {
   readonly track: FullTrackName;
   /** Largest location at the moment of subscribing, if the track had objects. */
   readonly largest: Location | undefined;
-  /** Fetches from `groupsBack` groups before the largest up to where the subscription begins (draft 10.12.2). */
-  join(groupsBack: bigint): Promise<void>;
+  /** Of the track, Key-Value-Pairs. */
+  readonly trackProperties: Uint8Array;
+  /**
+   * Fetches from `groupsBack` groups before the largest up to where the subscription begins (draft 10.12.2). Without
+   * `item`, objects come through the subscription's own handler.
+   */
+  join(groupsBack: bigint, item?: (item: FetchItem) => void): Promise<FetchEnd>;
+  /** Changes what is wanted (REQUEST_UPDATE); parameters left out stay as they are. */
+  update(parameters: Parameters): void;
 }
 
 interface Track {
@@ -105,9 +127,12 @@ export class Session {
   readonly #config: Required<SessionConfig>;
   readonly #aliases = new Aliases<Track>();
   readonly #fetches = new Map<bigint, (item: FetchItem) => void>();
-  readonly #fetchEnds = new Map<bigint, () => void>();
+  readonly #fetchEnds = new Map<bigint, (isWhole: boolean) => void>();
   readonly #running = new Set<RequestStream>();
+  readonly #publications = new Map<string, Publication>();
+  #datagrams: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #nextRequestId = 0n;
+  #nextAlias = 1n;
   #isGoingAway = false;
   #end: SessionEnd | undefined;
   #setupArrived: () => void = () => {};
@@ -177,10 +202,17 @@ export class Session {
     return {
       track,
       largest: answer.parameters.largestObject,
-      join: (groupsBack) =>
-        this.#fetch({ type: "relativeJoining", subscription: requestId, groupsBack }, (item) => {
+      trackProperties: answer.trackProperties,
+      join: (groupsBack, item) => {
+        const own = (item: FetchItem) => {
           if (item.type === "object") handlers.object(item.object);
-        }),
+        };
+        return this.#fetch({ type: "relativeJoining", subscription: requestId, groupsBack }, item ?? own, {});
+      },
+      update: (parameters) => {
+        // Its failure is that of the stream, which whoever reads it learns as well.
+        stream.send({ type: "requestUpdate", requestId: this.#requestId(), parameters }).catch(() => {});
+      },
       cancel: () => {
         this.#aliases.end(alias);
         this.#runningRequest(stream).cancel();
@@ -189,8 +221,61 @@ export class Session {
   }
 
   /** Fetches a range of the past. Resolves when all of it has been handed over. */
-  fetch(track: FullTrackName, start: Location, end: Location, item: (item: FetchItem) => void): Promise<void> {
-    return this.#fetch({ type: "standalone", track, start, end }, item);
+  fetch(
+    track: FullTrackName,
+    start: Location,
+    end: Location,
+    item: (item: FetchItem) => void,
+    parameters: Parameters = {},
+  ): Promise<FetchEnd> {
+    return this.#fetch({ type: "standalone", track, start, end }, item, parameters);
+  }
+
+  /** Announces a namespace of ours. Resolves when the relay has agreed. */
+  async publishNamespace(namespace: Namespace): Promise<Running> {
+    const requestId = this.#requestId();
+    const stream = await this.#request({ type: "publishNamespace", requestId, namespace, parameters: {} });
+    await this.#answer(stream, "requestOk");
+    this.#watch(stream, async () => {
+      while (await stream.receive());
+    });
+    return this.#runningRequest(stream);
+  }
+
+  /** Publishes a track. Resolves when the relay has agreed. `trackProperties` are Key-Value-Pairs. */
+  async publish(
+    track: FullTrackName,
+    handlers: PublicationHandlers,
+    trackProperties: Uint8Array = new Uint8Array(0),
+    parameters: Parameters = {},
+  ): Promise<Publication> {
+    const requestId = this.#requestId();
+    const alias = this.#nextAlias;
+    this.#nextAlias += 1n;
+    const stream = await this.#request({ type: "publish", requestId, track, alias, parameters, trackProperties });
+    const answer = await this.#answer(stream, "requestOk");
+    const key = trackKey(track);
+    const end = (reason = "") => {
+      if (!this.#publications.delete(key)) return;
+      // TRACK_ENDED; fails only when the stream is gone.
+      stream.send({ type: "publishDone", code: 0x2n, streamCount: publication.streamCount, reason }).catch(() => {});
+      stream.finish();
+      this.#running.delete(stream);
+    };
+    const outlet = {
+      datagram: (bytes: Uint8Array<ArrayBuffer>) => this.#sendDatagram(bytes),
+      stream: (bytes: Uint8Array<ArrayBuffer>) => this.#sendStream(bytes),
+    };
+    const publication = new Publication(track, alias, handlers, outlet, end);
+    this.#publications.set(key, publication);
+    this.#watch(stream, async () => {
+      const reason = await this.#readPublication(stream, publication);
+      if (this.#publications.get(key) !== publication) return;
+      this.#publications.delete(key);
+      handlers.ended?.(reason);
+    });
+    publication.update(answer.parameters.forward ?? true, answer.parameters.newGroupRequest);
+    return publication;
   }
 
   /** Ends the session. */
@@ -220,7 +305,7 @@ export class Session {
     this.#task(this.#openControl());
     this.#task(this.#readDatagrams());
     this.#task(this.#acceptStreams(this.#carrier.incomingUnidirectionalStreams, (s) => this.#readUniStream(s)));
-    this.#task(this.#acceptStreams(this.#carrier.incomingBidirectionalStreams, (s) => this.#refuseRequest(s)));
+    this.#task(this.#acceptStreams(this.#carrier.incomingBidirectionalStreams, (s) => this.#serveRequest(s)));
   }
 
   /** A violation ends the session; what fails because a stream or the session is gone ends only the task. */
@@ -302,10 +387,12 @@ export class Session {
     const requestId = await stream.vi64();
     const handler = this.#fetches.get(requestId);
     if (!handler) return stream.cancel(StreamResetCode.cancelled);
+    let isWhole = false;
     try {
       for await (const item of readFetchItems("ascending", stream, this.#config.objectBytesMax)) handler(item);
+      isWhole = true;
     } finally {
-      this.#fetchEnded(requestId);
+      this.#fetchEnded(requestId, isWhole);
     }
   }
 
@@ -319,12 +406,64 @@ export class Session {
     }
   }
 
-  /** The relay asks nothing of a client that only receives. */
-  async #refuseRequest(stream: BidirectionalStream): Promise<void> {
+  // ---- requests of the relay
+
+  async #serveRequest(stream: BidirectionalStream): Promise<void> {
     const request = new RequestStream(stream, "first");
-    await request.receive();
-    await request.send({ type: "requestError", code: RequestErrorCode.notSupported, reason: "this client only receives" });
+    const message = await request.receive();
+    if (!message) return request.finish();
+    const answer = message.type === "fetch" ? this.#fetchAnswer(message) : RequestErrorCode.notSupported;
+    if (typeof answer === "bigint") {
+      await request.send({ type: "requestError", code: answer, reason: "" });
+      return request.finish();
+    }
+    const { end, items } = answer;
+    const nothing = new Uint8Array(0);
+    await request.send({ type: "fetchOk", endOfTrack: false, end, parameters: {}, trackProperties: nothing });
     request.finish();
+    const writer = new Writer().vi64(5).vi64((message as Message & { type: "fetch" }).requestId);
+    writeFetchItems(writer, items);
+    await this.#sendStream(writer.finish());
+  }
+
+  #fetchAnswer({ range }: Message & { type: "fetch" }): FetchAnswer | bigint {
+    if (range.type !== "standalone") return RequestErrorCode.notSupported;
+    const publication = this.#publications.get(trackKey(range.track));
+    if (!publication) return RequestErrorCode.doesNotExist;
+    return publication.handlers.fetch?.(range.start, range.end) ?? RequestErrorCode.notSupported;
+  }
+
+  /** Follows what the relay says about a track of ours; returns why it ended. */
+  async #readPublication(stream: RequestStream, publication: Publication): Promise<string> {
+    for (let message = await stream.receive(); message; message = await stream.receive()) {
+      if (message.type === "requestUpdate") {
+        const { forward, newGroupRequest } = message.parameters;
+        await stream.send({ type: "requestOk", parameters: {}, trackProperties: new Uint8Array(0) });
+        publication.update(forward, newGroupRequest);
+      } else if (message.type === "requestError") {
+        return message.reason;
+      } else if (message.type !== "requestOk" && message.type !== "goAway") {
+        throw new Violation(`${message.type} does not belong to a publication`);
+      }
+    }
+    return "the relay ended the track";
+  }
+
+  // ---- what leaves
+
+  /** Not awaited: what the browser cannot send it drops by itself, and says nothing. */
+  #sendDatagram(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#end) return;
+    const { datagrams } = this.#carrier;
+    this.#datagrams ??= (datagrams.createWritable?.() ?? datagrams.writable)?.getWriter();
+    this.#datagrams?.write(bytes).catch(() => {});
+  }
+
+  async #sendStream(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.#end) throw new Ended(this.#end.reason);
+    const writer = (await this.#carrier.createUnidirectionalStream()).getWriter();
+    await writer.write(bytes);
+    await writer.close();
   }
 
   // ---- requests of ours
@@ -414,24 +553,29 @@ export class Session {
     }
   }
 
-  async #fetch(range: (Message & { type: "fetch" })["range"], item: (item: FetchItem) => void): Promise<void> {
+  async #fetch(
+    range: (Message & { type: "fetch" })["range"],
+    item: (item: FetchItem) => void,
+    parameters: Parameters,
+  ): Promise<FetchEnd> {
     const requestId = this.#requestId();
-    const ended = new Promise<void>((resolve) => this.#fetchEnds.set(requestId, resolve));
+    const ended = new Promise<boolean>((resolve) => this.#fetchEnds.set(requestId, resolve));
     this.#fetches.set(requestId, item);
     try {
-      const stream = await this.#request({ type: "fetch", requestId, range, parameters: {} });
-      await this.#answer(stream, "fetchOk");
-      await Promise.race([ended, this.closed]);
+      const stream = await this.#request({ type: "fetch", requestId, range, parameters });
+      const { end } = await this.#answer(stream, "fetchOk");
+      const isWhole = await Promise.race([ended, this.closed.then(() => false)]);
       this.#running.delete(stream);
       stream.finish();
+      return { end, isWhole };
     } finally {
-      this.#fetchEnded(requestId);
+      this.#fetchEnded(requestId, false);
     }
   }
 
-  #fetchEnded(requestId: bigint): void {
+  #fetchEnded(requestId: bigint, isWhole: boolean): void {
     this.#fetches.delete(requestId);
-    this.#fetchEnds.get(requestId)?.();
+    this.#fetchEnds.get(requestId)?.(isWhole);
     this.#fetchEnds.delete(requestId);
   }
 }

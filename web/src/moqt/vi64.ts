@@ -12,6 +12,13 @@ export function vi64Length(first: number): number {
   return Math.min(Math.clz32(~(first << 24)), 8) + 1;
 }
 
+/** Bytes of a number in its shortest form. */
+export function vi64Bytes(value: number): number {
+  let length = 1;
+  for (let rest = Math.floor(value / 128); rest >= 1 && length < 9; rest = Math.floor(rest / 128)) length += 1;
+  return length;
+}
+
 /** Reads a known piece of bytes, front to back. What is missing is a {@link Violation}, with the code given. */
 export class Reader {
   readonly #bytes: Uint8Array;

@@ -64,8 +64,8 @@ export class Participant {
     if (object.status !== "normal" || object.location.group <= this.#catalogGroup) return;
     this.#catalogGroup = object.location.group;
     const own = this.#received.get("catalog");
-    readCatalog(object.payload).then(
-      (tracks) => {
+    readCatalog(object.payload, own?.trackProperties ?? new Uint8Array(0), object.properties).then(
+      ({ tracks }) => {
         if (this.#isClosed || object.location.group !== this.#catalogGroup) return;
         if (own) own.problem = undefined;
         this.#follow(tracks);
@@ -77,7 +77,7 @@ export class Participant {
     );
   }
 
-  #follow(tracks: CatalogTrack[]): void {
+  #follow(tracks: readonly CatalogTrack[]): void {
     const named = new Set(["catalog", ...tracks.map((track) => track.name)]);
     for (const [name, track] of this.#received) {
       if (named.has(name)) continue;
@@ -99,6 +99,7 @@ export class Participant {
 
 class ReceivedTrack {
   problem: string | undefined;
+  trackProperties: Uint8Array | undefined;
   readonly #meter: Meter;
   readonly #object: ((object: MoqtObject) => void) | undefined;
   #rates: Second = { kbits: 0, objects: 0 };
@@ -130,6 +131,7 @@ class ReceivedTrack {
       const subscription = await session.subscribe(fullTrackName(namespace, this.name), handlers, parameters);
       if (this.#isClosed) return subscription.cancel();
       this.#subscription = subscription;
+      this.trackProperties = subscription.trackProperties;
       // Only the catalog is needed from its start: media is measured, not shown.
       if (this.#object && subscription.largest) await subscription.join(0n);
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Numbers and tracks in words. */
 import type { CatalogTrack } from "../media/catalog";
+import type { Codec } from "../media/format";
 
 /** `1 234`, `12.3`, `0`. */
 export function rate(value: number): string {
@@ -7,26 +8,16 @@ export function rate(value: number): string {
   return value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
 }
 
-const CODECS: readonly [RegExp, string][] = [
-  [/^vp8/, "VP8"],
-  [/^vp0?9/, "VP9"],
-  [/^av01/, "AV1"],
-  [/^avc/, "H.264"],
-  [/^opus/i, "Opus"],
-  [/^mp4a/, "AAC"],
-];
+const CODECS: Record<Codec, string> = { vp8: "VP8", vp9: "VP9", av1: "AV1", h264: "H.264", opus: "Opus", aac: "AAC" };
 
 /** `VP8, 640 × 360, 30 fps`. */
-export function format(track: CatalogTrack): string {
-  const { codec, width, height, framerate, samplerate, channels } = track;
-  const parts = [
-    codec && (CODECS.find(([pattern]) => pattern.test(codec))?.[1] ?? codec),
-    width && height && `${width} × ${height}`,
-    framerate && `${Number(framerate.toFixed(2))} fps`,
-    samplerate && `${samplerate / 1000} kHz`,
-    channels && (channels === "1" ? "mono" : channels === "2" ? "stereo" : `${channels} channels`),
-  ];
-  return parts.filter((part) => part).join(", ");
+export function format({ format: { codec, shape } }: CatalogTrack): string {
+  if (shape.type === "video") {
+    const rate = shape.framerate === undefined ? "" : `, ${Number(shape.framerate.toFixed(2))} fps`;
+    return `${CODECS[codec]}, ${shape.width} × ${shape.height}${rate}`;
+  }
+  const { samplerate, channels } = shape;
+  return `${CODECS[codec]}, ${samplerate / 1000} kHz, ${channels === 1 ? "mono" : channels === 2 ? "stereo" : `${channels} channels`}`;
 }
 
 /** What a track's name means. */

@@ -26,6 +26,7 @@ class Inbox<T> {
 export class RelayRequest {
   readonly #incoming: ByteStream;
   readonly #writer: WritableStreamDefaultWriter<Bytes>;
+  #isFirst = true;
 
   constructor(stream: BidirectionalStream) {
     this.#incoming = new ByteStream(stream.readable);
@@ -33,7 +34,9 @@ export class RelayRequest {
   }
 
   receive(): Promise<Message | undefined> {
-    return readMessage(this.#incoming, "first");
+    const context = this.#isFirst ? "first" : "request";
+    this.#isFirst = false;
+    return readMessage(this.#incoming, context);
   }
 
   async answer(message: Message): Promise<void> {
@@ -49,19 +52,25 @@ export class RelayRequest {
 export class FakeRelay {
   readonly requests = new Inbox<RelayRequest>();
   readonly streams = new Inbox<ReadableStream<Bytes>>();
+  /** Datagrams of the session. */
+  readonly datagramsOut: Bytes[] = [];
   readonly carrier: Carrier;
   closedWith: { closeCode: number; reason: string } | undefined;
   #datagrams!: ReadableStreamDefaultController<Bytes>;
   #unis!: ReadableStreamDefaultController<ReadableStream<Bytes>>;
+  #bidis!: ReadableStreamDefaultController<BidirectionalStream>;
   #end!: (info: { closeCode?: number; reason?: string }) => void;
 
   constructor() {
     const datagrams = new ReadableStream<Bytes>({ start: (controller) => void (this.#datagrams = controller) });
     this.carrier = {
       closed: new Promise((resolve) => (this.#end = resolve)),
-      datagrams: { readable: datagrams },
+      datagrams: {
+        readable: datagrams,
+        writable: new WritableStream<Bytes>({ write: (bytes) => void this.datagramsOut.push(bytes) }),
+      },
       incomingUnidirectionalStreams: new ReadableStream({ start: (controller) => void (this.#unis = controller) }),
-      incomingBidirectionalStreams: new ReadableStream(),
+      incomingBidirectionalStreams: new ReadableStream({ start: (controller) => void (this.#bidis = controller) }),
       createUnidirectionalStream: async () => {
         const { readable, writable } = new TransformStream<Bytes, Bytes>();
         this.streams.put(readable);
@@ -94,6 +103,15 @@ export class FakeRelay {
         },
       }),
     );
+  }
+
+  /** A request of the relay; resolves with the session's first answer. */
+  async ask(message: Message): Promise<Message | undefined> {
+    const there = new TransformStream<Bytes, Bytes>();
+    const back = new TransformStream<Bytes, Bytes>();
+    this.#bidis.enqueue({ readable: there.readable, writable: back.writable });
+    await there.writable.getWriter().write(encodeMessage(message));
+    return readMessage(new ByteStream(back.readable), "request");
   }
 
   /** The relay's SETUP on its control stream. */
