@@ -239,11 +239,12 @@ test("a group goes on a stream of its own, and the end of a track tells how many
   const session = new Session(relay.carrier);
   const { publication, request, message } = await published(relay, session, {}, true);
   await relay.streams.take();
-  await publication.sendGroup({ ...live, subgroup: 0n });
+  const sent = publication.sendGroup({ ...live, subgroup: 0n });
   const source = new ByteStream(await relay.streams.take());
   const header = await readSubgroupHeader(await source.vi64(), source);
   assert.deepEqual([header.alias, header.group, header.endsGroup], [message.alias, 3n, true]);
   for await (const object of readSubgroupObjects(header, source, 100)) assert.deepEqual(object.payload, live.payload);
+  await sent;
   publication.end("gone home");
   assert.deepEqual(await request.receive(), { type: "publishDone", code: 2n, streamCount: 1n, reason: "gone home" });
   assert.equal(await request.receive(), undefined);
