@@ -1,3 +1,32 @@
 //! Publishes a file, a pipe or a test card into a Roundtable room
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use roundtable_publisher::{options::Options, run::run};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let default = match options.verbose {
+        0 => "warn,roundtable_publisher=info",
+        1 => "info,roundtable_publisher=debug,roundtable_transport=debug",
+        _ => "debug,roundtable_publisher=trace,roundtable_transport=trace,roundtable_moqt=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
