@@ -1,6 +1,7 @@
 //! Everything waiting for one downstream connection: datagrams and subgroup streams of all its subscriptions, in
 //! the order of draft 7.2, with the deadlines of draft 8 and a drop policy that knows frames.
 
+mod audit;
 mod datagrams;
 mod frames;
 mod subgroups;

@@ -50,14 +50,10 @@ impl Input<'_> {
     /// Mostly small and close together, sometimes at the end of the numbers.
     fn id(&mut self) -> u64 {
         match self.byte() {
-            byte @ 0..240 => u64::from(byte % 12),
-            byte @ 240..248 => 1 << (u32::from(byte - 240) * 8),
-            byte => u64::MAX - u64::from(byte - 248),
+            byte @ 0..254 => u64::from(byte % 12),
+            254 => 1 << (u32::from(self.byte() % 8) * 8),
+            255 => u64::MAX - u64::from(self.byte() % 8),
         }
-    }
-
-    fn location(&mut self) -> Location {
-        Location::new(self.id(), self.id())
     }
 }
 
@@ -67,6 +63,8 @@ struct World<'a> {
     budget: Budget,
     limits: CacheLimits,
     track: Track,
+    /// Groups count from here.
+    base: u64,
     gaps: Vec<Gap>,
     queue_limits: QueueLimits,
     queue: Queue,
@@ -108,6 +106,7 @@ impl<'a> World<'a> {
             budget,
             limits,
             track,
+            base: 0,
             gaps: Vec::new(),
             queue_limits,
             queue,
@@ -119,8 +118,18 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Around the group the input has come to; sometimes anywhere.
+    fn location(&mut self) -> Location {
+        let group = self.group();
+        Location::new(group, self.input.id())
+    }
+
+    fn group(&mut self) -> u64 {
+        self.input.id().saturating_add(self.base)
+    }
+
     fn step(&mut self) {
-        match self.input.below(20) {
+        match self.input.below(21) {
             0..4 => {
                 let (object, publisher) = (self.object(), self.publisher());
                 self.track.insert(self.now, publisher, &object);
@@ -130,7 +139,7 @@ impl<'a> World<'a> {
                 self.track.insert_fetched(self.now, publisher, &object);
             }
             5 => {
-                let (last, publisher) = (self.input.location(), self.publisher());
+                let (last, publisher) = (self.location(), self.publisher());
                 // Malformed or not is for others to say.
                 let _ = self.track.end_group(self.now, publisher, last);
             }
@@ -154,6 +163,14 @@ impl<'a> World<'a> {
                 self.queue.new_groups_wanted(self.now);
             }
             16 | 17 => self.upstream(),
+            18 => match self.input.byte() {
+                0..8 => {
+                    self.track = Track::new(self.limits.clone(), &self.budget, *self.track.terms());
+                    self.gaps.clear();
+                    self.base = 0;
+                }
+                more => self.base += u64::from(more % 3),
+            },
             _ => {
                 for _ in 0..self.input.below(8) {
                     self.pop_stream();
@@ -173,7 +190,7 @@ impl<'a> World<'a> {
     }
 
     fn object(&mut self) -> Object {
-        let location = self.input.location();
+        let location = self.location();
         let payload = vec![self.input.below(2); usize::from(self.input.byte()) * 4];
         let object = Object::datagram(location, payload);
         match self.input.below(16) {
@@ -192,7 +209,7 @@ impl<'a> World<'a> {
 
     /// Reads a whole answer, which must end, be in order, and tell no location twice.
     fn fetch(&mut self) {
-        let (start, end) = (self.input.location(), self.input.location());
+        let (start, end) = (self.location(), self.location());
         let order = if self.input.flag() { GroupOrder::Descending } else { GroupOrder::Ascending };
         let patience = self.now + Duration::from_millis(u64::from(self.input.byte()));
         let Ok(mut fetch) = self.track.fetch(start, end, order, patience) else { return };
@@ -226,8 +243,8 @@ impl<'a> World<'a> {
         let mut repair = Repair::new(gap);
         for _ in 0..self.input.below(4) {
             let item = match self.input.below(4) {
-                0 => FetchItem::NonExistent(self.input.location()),
-                1 => FetchItem::Unknown(self.input.location()),
+                0 => FetchItem::NonExistent(self.location()),
+                1 => FetchItem::Unknown(self.location()),
                 _ => FetchItem::Object(self.object()),
             };
             repair.item(self.now, &mut self.track, &item);
@@ -244,7 +261,7 @@ impl<'a> World<'a> {
 
     fn settings(&mut self) -> Settings {
         let timeout = |byte: u8| (byte > 128).then(|| Duration::from_millis(u64::from(byte)));
-        let start = self.input.location();
+        let start = self.location();
         let window = if self.input.flag() { Window { start, end_group: u64::MAX } } else { Window::ALL };
         Settings {
             subscriber_priority: self.input.below(3),
@@ -308,7 +325,7 @@ impl<'a> World<'a> {
             ..Marks::default()
         };
         Datagram {
-            location: self.input.location(),
+            location: self.location(),
             publisher_priority: self.input.byte(),
             received: self.now,
             marks: self.input.flag().then_some(marks),
@@ -319,9 +336,9 @@ impl<'a> World<'a> {
     /// Objects and ends of upstream subgroup streams, handed to every subscription.
     fn upstream(&mut self) {
         if self.input.below(4) == 0 || self.upstreams.is_empty() {
-            let effective_priority = self.input.byte();
+            let (group, effective_priority) = (self.group(), self.input.byte());
             let subgroup = Subgroup {
-                group: self.input.id(),
+                group,
                 id: u64::from(self.input.below(2)),
                 priority: Some(effective_priority),
                 effective_priority,
@@ -375,6 +392,8 @@ impl<'a> World<'a> {
     }
 
     fn check(&self) {
+        self.track.audit();
+        self.queue.audit();
         assert_eq!(self.budget.bytes(), self.track.bytes());
         let newest = self.limits.newest_group_bytes_max;
         // A group costs bookkeeping even when it has nothing left.
@@ -425,6 +444,13 @@ mod tests {
     fn noise_breaks_nothing() {
         for seed in 0..600 {
             replay(&noise(seed, 40 + (seed as usize % 10) * 300));
+        }
+    }
+
+    #[test]
+    fn noise_that_goes_on_breaks_nothing() {
+        for seed in 1000..1030 {
+            replay(&noise(seed, 30_000));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One track as a relay remembers it: its objects, what is known not to exist, its ends, and what its uplink lost.
 
+mod audit;
 mod evict;
 mod fetch;
 mod gaps;

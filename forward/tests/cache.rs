@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use roundtable_forward::{
     Budget, CacheLimits, Insert, PublisherId, Terms, Track,
-    track::{Gap, Malformed, Repair, Step},
+    track::{Gap, GapLimits, Malformed, Repair, Step},
 };
 use roundtable_moqt::{
     Location, Object, Status,
@@ -130,6 +130,23 @@ fn gaps_far_apart_are_asked_for_apart_and_only_so_many_at_once() {
     assert_eq!(repair.item(now, &mut track, &object), Some(Insert::New));
     repair.finished(&mut track);
     assert_eq!(ranges(&track.gaps(now + 11 * MS)), [(at(1, 90), at(1, 91))]);
+}
+
+#[test]
+fn missing_ranges_stay_few_however_objects_cut_them_to_pieces() {
+    let now = Instant::now();
+    let gaps =
+        GapLimits { ranges_max: 8, merged_objects_max: 0, outstanding_max: 1000, ..GapLimits::default() };
+    let limits = CacheLimits { gaps, ..CacheLimits::default() };
+    let mut track = Track::new(limits, &Budget::new(1 << 24), Terms::default());
+    track.insert(now, ALICE, &datagram(1, 0));
+    track.insert(now, ALICE, &datagram(1, 200));
+    for late in (2..200).step_by(2) {
+        track.insert(now, ALICE, &datagram(1, late));
+    }
+    let last: Vec<_> = (0..8).map(|n| (at(1, 185 + 2 * n), at(1, 186 + 2 * n))).collect();
+    assert_eq!(ranges(&track.gaps(now + 5 * MS)), last, "the oldest are given up");
+    assert_eq!(track.counters().gaps_given_up, 92);
 }
 
 #[test]

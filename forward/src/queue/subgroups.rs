@@ -534,3 +534,47 @@ impl Queue {
         }
     }
 }
+
+impl Queue {
+    /// The streams' part of [`Self::audit`].
+    pub(super) fn audit_streams(&self) {
+        let all = &self.streams;
+        let (mut objects, mut bytes, mut turns, mut open, mut timers) = (0, 0, 0, 0, 0);
+        for (key, subscription) in self.subscriptions.iter() {
+            let streams = &subscription.streams;
+            assert!(streams.outgoing.len() <= self.limits.subgroups_max);
+            for (id, outgoing) in &streams.outgoing {
+                let pending = outgoing.pending.iter().filter_map(|pending| match pending {
+                    Pending::Object { object, .. } => Some(bytes_of(object)),
+                    _ => None,
+                });
+                objects += pending.clone().count();
+                bytes += pending.sum::<usize>();
+                assert_eq!(streams.ready.contains(&outgoing.rank), !outgoing.pending.is_empty(), "{id:?}");
+                if let Some(stream) = outgoing.stream {
+                    assert_eq!(all.subgroup_by_stream.get(&stream), Some(&(key, *id)));
+                    open += 1;
+                }
+                if let Some(at) = outgoing.finish_by {
+                    assert!(all.timers.contains(&(at, key, *id)), "{id:?} would wait for ever");
+                    timers += 1;
+                }
+            }
+            let ready = streams.outgoing.values().filter(|outgoing| !outgoing.pending.is_empty()).count();
+            assert_eq!(ready, streams.ready.len());
+            let first = streams.ready.first().map(|(publisher_priority, ..)| *publisher_priority);
+            assert_eq!(streams.turn.map(|turn| turn.publisher_priority), first);
+            if let Some(turn) = streams.turn {
+                assert!(all.turns.contains(&turn), "{key:?} waits in vain");
+                assert_eq!(
+                    (turn.subscriber_priority, turn.key),
+                    (subscription.settings.subscriber_priority, key)
+                );
+                turns += 1;
+            }
+        }
+        assert_eq!((objects, bytes, turns), (all.objects, all.bytes, all.turns.len()));
+        assert_eq!((open, timers), (all.subgroup_by_stream.len(), all.timers.len()));
+        assert!(all.objects <= self.limits.stream_objects_max && all.bytes <= self.limits.stream_bytes_max);
+    }
+}

@@ -73,6 +73,14 @@ impl Subscriptions {
         slot.subscription.as_deref_mut().filter(|_| slot.generation == key.generation)
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SubscriptionKey, &Subscription)> {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| {
+            let key = SubscriptionKey { index, generation: slot.generation };
+            Some((key, slot.subscription.as_deref()?))
+        })
+    }
+
     pub(super) fn remove(&mut self, key: SubscriptionKey) -> Option<Subscription> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
         let subscription = slot.subscription.take()?;

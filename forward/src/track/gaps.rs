@@ -164,6 +164,10 @@ impl Gaps {
             position = other.and_then(|other| after(other.end));
             place += 1;
         }
+        self.give_up_surplus();
+    }
+
+    fn give_up_surplus(&mut self) {
         let surplus = self.missing.len().saturating_sub(self.limits.ranges_max);
         self.missing.drain(..surplus);
         self.given_up += surplus as u64;
@@ -183,6 +187,9 @@ impl Gaps {
     /// Nothing is missing in `start..=end`: it has come, does not exist, or nobody will ever know.
     pub(super) fn close(&mut self, start: Location, end: Location) -> Closed {
         let mut closed = Closed::Nothing;
+        if start > end {
+            return closed;
+        }
         let mut index = self.missing.partition_point(|missing| missing.end < start);
         while let Some(missing) = self.missing.get(index).copied().filter(|missing| missing.start <= end) {
             closed = if missing.asked.is_none() { Closed::Unasked } else { Closed::Asked };
@@ -200,6 +207,8 @@ impl Gaps {
                 index += 1;
             }
         }
+        // What comes in the middle of a range makes two of it.
+        self.give_up_surplus();
         closed
     }
 
@@ -309,6 +318,18 @@ impl Gaps {
             *given_up += u64::from(is_hopeless);
             !is_hopeless
         });
+    }
+
+    /// Panics when the missing ranges are not as they should be; hands them to `each`.
+    pub(super) fn audit(&self, each: impl Fn(Location, Location)) {
+        assert!(self.missing.len() <= self.limits.ranges_max, "{} missing ranges", self.missing.len());
+        assert!(self.outstanding() <= self.limits.outstanding_max, "too many FETCHes at once");
+        let mut previous = None;
+        for missing in &self.missing {
+            assert!(missing.start <= missing.end && previous < Some(missing.start), "{:?}", self.missing);
+            previous = Some(missing.end);
+            each(missing.start, missing.end);
+        }
     }
 
     fn outstanding(&self) -> usize {
