@@ -34,8 +34,9 @@ check: web-packages ## formatting, lints and types; no tests
 fmt: ## format the Rust sources
 	cargo fmt --all
 
-bench: ## measure: see tests/benches and README.md
-	cargo bench --workspace --locked
+bench: ## measure a relay on this machine; BENCH="--help" tells more
+	cargo build --release --locked -p roundtable-relay -p roundtable-load
+	@"$${CARGO_TARGET_DIR:-target}/release/roundtable-bench" $(BENCH)
 
 # apt only for what is missing; as root, or with sudo.
 tools:
