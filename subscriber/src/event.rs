@@ -34,6 +34,11 @@ impl std::fmt::Display for TrackLabel {
 /// Something in the room.
 #[derive(Debug, Clone)]
 pub enum RoomEvent {
+    /// The room is followed: of whoever comes from now on, nothing is missed.
+    Following {
+        /// Since when.
+        at: Instant,
+    },
     /// A participant is there.
     Joined {
         /// Who.

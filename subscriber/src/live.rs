@@ -181,6 +181,7 @@ fn figures_line(at_unix_us: i64, track: &TrackFigures) -> FiguresLine<'_> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum EventLine<'a> {
+    Following { at_unix_us: i64 },
     Joined { participant: &'a str, at_unix_us: i64 },
     Left { participant: &'a str, at_unix_us: i64 },
     Began { participant: &'a str, track: &'a str, codec: &'a str },
@@ -214,6 +215,7 @@ impl<C, W: Write> Announcer<C, W> {
 
     fn line<'a>(&self, event: &'a RoomEvent) -> Option<EventLine<'a>> {
         Some(match event {
+            RoomEvent::Following { at } => EventLine::Following { at_unix_us: self.clock.unix_us(*at) },
             RoomEvent::Joined { participant, at } => {
                 EventLine::Joined { participant, at_unix_us: self.clock.unix_us(*at) }
             }
@@ -239,6 +241,7 @@ impl<C, W: Write> Announcer<C, W> {
 
 fn text(line: &EventLine<'_>) -> Option<String> {
     Some(match line {
+        EventLine::Following { .. } => "in the room".to_owned(),
         EventLine::Joined { participant, .. } => format!("{} is here", shortened(participant, 64)),
         EventLine::Left { participant, .. } => format!("{} has left", shortened(participant, 64)),
         EventLine::Began { participant, track, codec } => {

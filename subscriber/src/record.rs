@@ -265,6 +265,7 @@ impl Writer {
 
     fn event(&mut self, event: RoomEvent) {
         match event {
+            RoomEvent::Following { .. } => {}
             RoomEvent::Joined { participant, at } => {
                 let at_unix_us = self.clock.unix_us(at);
                 self.note(&Line::Join { participant: participant.to_string(), at_unix_us });

@@ -106,6 +106,7 @@ pub struct Room<C> {
     next_epoch: u64,
     /// Since when NAMESPACEs tell of somebody new.
     namespaces_since: Option<Instant>,
+    has_told_following: bool,
     began: Option<Instant>,
     anybody_was_there: bool,
     leaving_until: Option<Instant>,
@@ -164,6 +165,7 @@ impl<C: Consumer> Room<C> {
             next_track: 0,
             next_epoch: 0,
             namespaces_since: None,
+            has_told_following: false,
             began: None,
             anybody_was_there: false,
             leaving_until: None,
@@ -324,6 +326,7 @@ impl<C: Consumer> Room<C> {
     fn turn(&mut self, io: &mut Io<'_>) {
         let now = io.now;
         self.wake_at = None;
+        self.tell_following(now);
         if self.leaving_until.is_none() {
             self.subscribe_due(io);
         }
@@ -353,6 +356,16 @@ impl<C: Consumer> Room<C> {
         let is_empty = self.config.until_empty && self.anybody_was_there && self.participants.is_empty();
         if is_empty {
             self.start_leaving(now);
+        }
+    }
+
+    fn tell_following(&mut self, now: Instant) {
+        let Some(since) = self.namespaces_since.filter(|_| !self.has_told_following) else { return };
+        if now >= since + THERE_BEFORE {
+            self.has_told_following = true;
+            self.consumer.handle(RoomEvent::Following { at: now });
+        } else {
+            self.wake_at = Some(since + THERE_BEFORE);
         }
     }
 

@@ -78,11 +78,13 @@ impl Relay {
         Link::start("127.0.0.1:0".parse().unwrap(), self.quic, settings, seed).unwrap()
     }
 
-    /// A subscriber that records a room and tells in JSON, in the room when this returns.
+    /// A subscriber that records a room and tells in JSON; of whoever comes after this, it misses nothing.
     pub fn record(&self, url: &str, folder: &Path, arguments: &[&str]) -> Process {
         let mut command = subscriber(url);
         command.arg("--record").arg(folder).arg("--json").args(arguments);
-        self.join("recorder", &mut command)
+        let recorder = self.join("recorder", &mut command);
+        recorder.wait_json("following", |_| true);
+        recorder
     }
 
     /// Starts a tool and waits until it is in its room.

@@ -20,6 +20,8 @@ const IN_FLIGHT_MAX: usize = 1 << 16;
 pub struct Counters {
     /// Came in.
     pub received: u64,
+    /// Their UDP payload, bytes.
+    pub received_bytes: u64,
     /// Went out, the second ones of duplicates included.
     pub delivered: u64,
     /// Lost, alone or in bursts.
@@ -40,6 +42,7 @@ impl Counters {
     /// Adds what another lane counted.
     pub fn add(&mut self, other: Counters) {
         self.received += other.received;
+        self.received_bytes += other.received_bytes;
         self.delivered += other.delivered;
         self.lost += other.lost;
         self.too_large += other.too_large;
@@ -108,6 +111,7 @@ impl Lane {
     /// A datagram enters.
     pub fn handle_datagram(&mut self, now: Instant, data: Bytes) {
         self.counters.received += 1;
+        self.counters.received_bytes += data.len() as u64;
         let dice = Dice::throw(&mut self.random);
         let impairment = self.impairment;
         let is_in_burst = self.step_burst(dice.burst);
@@ -277,7 +281,9 @@ mod tests {
                 .enumerate()
                 .all(|(at, (number, time))| { *number as usize == at && (*time - at as f64).abs() < 1e-6 })
         );
-        assert_eq!(clean.counters(), Counters { received: 1000, delivered: 1000, ..Counters::default() });
+        let all =
+            Counters { received: 1000, received_bytes: 100_000, delivered: 1000, ..Counters::default() };
+        assert_eq!(clean.counters(), all);
     }
 
     #[test]

@@ -1,0 +1,238 @@
+//! What somebody who watches a film live through a room would have seen and heard, whatever the network did.
+//!
+//! The watcher follows the room as a live subscriber does and notes when each frame came; from that follows, for any
+//! playout delay, which pictures were shown and which sound was made up. It does not trust anybody's counters.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use roundtable_media::reassemble::Counters;
+use roundtable_subscriber::{Consumer, Mode, Room, RoomConfig, RoomEvent, TrackFilter, event::EpochId};
+use roundtable_transport::{ConnectOptions, Ended, drive};
+
+/// How long a live receiver waits for what is missing.
+const LIVE_WAIT: Duration = Duration::from_millis(250);
+/// Media left out of the figures at either end: who comes and goes is not what is measured.
+const EDGE: f64 = 1.0;
+
+/// A frame that came.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    /// Presentation time, seconds of the publisher's clock.
+    pts: f64,
+    at: Instant,
+    /// True when frames before it in its group are missing: a picture that cannot be decoded.
+    is_broken: bool,
+}
+
+/// What came of one kind of media.
+#[derive(Debug, Clone, Default)]
+struct Track {
+    came: Vec<Came>,
+    gap_since_key: bool,
+    counters: Counters,
+}
+
+/// What came of a film.
+#[derive(Debug, Clone, Default)]
+pub struct Watched {
+    video: Track,
+    audio: Track,
+    epochs: Vec<(EpochId, bool)>,
+}
+
+/// What a playout delay makes of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quality {
+    /// Part of the sound's time that had to be made up, 0 to 1.
+    pub audio_concealed: f64,
+    /// Part of the pictures that were shown, 0 to 1.
+    pub frames_shown: f64,
+    /// Longest time that one picture stood still, seconds.
+    pub freeze_max: f64,
+    /// Time that pictures stood still for longer than 150 ms, together, seconds.
+    pub frozen: f64,
+}
+
+/// Follows a room until its last participant has left.
+pub async fn watch(connect: &ConnectOptions) -> anyhow::Result<Watched> {
+    let (connection, session) = connect.connect("roundtable-watcher").await?;
+    let config = RoomConfig {
+        mode: Mode::Live { wait: LIVE_WAIT },
+        filter: TrackFilter::default(),
+        until_empty: true,
+        duration: None,
+    };
+    let watched = Arc::new(Mutex::new(Watched::default()));
+    let mut room = Room::new(config, Watcher(Arc::clone(&watched)));
+    let Ended { .. } = drive(connection, session, &mut room).await;
+    drop(room.finish(Instant::now()));
+    let watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(watched.clone())
+}
+
+struct Watcher(Arc<Mutex<Watched>>);
+
+impl Consumer for Watcher {
+    fn handle(&mut self, event: RoomEvent) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(Instant::now(), &event);
+    }
+}
+
+impl Watched {
+    fn handle(&mut self, now: Instant, event: &RoomEvent) {
+        match event {
+            RoomEvent::Began { epoch, format, .. } => self.epochs.push((*epoch, format.codec.is_video())),
+            RoomEvent::Frame { epoch, frame } => {
+                let ticks_per_s = f64::from(frame.timescale.unwrap_or(1_000_000));
+                let pts = frame.timestamp as f64 / ticks_per_s;
+                let Some((is_video, track)) = self.track(*epoch) else { return };
+                if frame.is_key {
+                    track.gap_since_key = false;
+                }
+                let is_broken = is_video && track.gap_since_key;
+                track.came.push(Came { pts, at: now, is_broken });
+            }
+            RoomEvent::Gap { epoch, .. } => {
+                if let Some((_, track)) = self.track(*epoch) {
+                    track.gap_since_key = true;
+                }
+            }
+            RoomEvent::Ended { epoch, counters, .. } => {
+                if let Some((_, track)) = self.track(*epoch) {
+                    track.counters = *counters;
+                }
+            }
+            RoomEvent::Following { .. } | RoomEvent::Joined { .. } | RoomEvent::Left { .. } => {}
+        }
+    }
+
+    fn track(&mut self, epoch: EpochId) -> Option<(bool, &mut Track)> {
+        let is_video = self.epochs.iter().find(|(id, _)| *id == epoch)?.1;
+        Some((is_video, if is_video { &mut self.video } else { &mut self.audio }))
+    }
+
+    /// What parity, redundancy and FETCH gave back: pictures' counts, then sound's.
+    pub fn repairs(&self) -> (Counters, Counters) {
+        (self.video.counters, self.audio.counters)
+    }
+
+    /// What it was to somebody who plays everything this long after the fastest way through the network. `film` are
+    /// the presentation times of all pictures and of all frames of sound that were sent, in seconds.
+    pub fn quality(&self, delay: Duration, video_sent: &[f64], audio_sent: &[f64]) -> Quality {
+        let audio_kept = self.audio.on_time(delay, audio_sent);
+        let video_kept = self.video.on_time(delay, video_sent);
+        let (freeze_max, frozen) = freezes(&video_kept.times, video_kept.span);
+        Quality {
+            audio_concealed: 1.0 - audio_kept.part(),
+            frames_shown: video_kept.part(),
+            freeze_max,
+            frozen,
+        }
+    }
+}
+
+struct Kept {
+    times: Vec<f64>,
+    expected: usize,
+    span: (f64, f64),
+}
+
+impl Kept {
+    fn part(&self) -> f64 {
+        if self.expected == 0 { 1.0 } else { self.times.len() as f64 / self.expected as f64 }
+    }
+}
+
+impl Track {
+    /// Of the frames sent those that could be played in time, but for the edges.
+    fn on_time(&self, delay: Duration, sent: &[f64]) -> Kept {
+        let least = |times: &mut dyn Iterator<Item = f64>| times.fold(f64::MAX, f64::min);
+        let most = |times: &mut dyn Iterator<Item = f64>| times.fold(f64::MIN, f64::max);
+        let span = (least(&mut sent.iter().copied()) + EDGE, most(&mut sent.iter().copied()) - EDGE);
+        let is_inside = |pts: f64| pts >= span.0 && pts <= span.1;
+        let expected = sent.iter().filter(|pts| is_inside(**pts)).count();
+        let Some(origin) = self.came.iter().map(|came| came.at).min() else {
+            return Kept { times: Vec::new(), expected, span };
+        };
+        let transit = |came: &Came| came.at.saturating_duration_since(origin).as_secs_f64() - came.pts;
+        let fastest = least(&mut self.came.iter().map(transit));
+        let deadline = fastest + delay.as_secs_f64();
+        let shown = self.came.iter().filter(|came| !came.is_broken && transit(came) <= deadline);
+        // Microseconds, so that a frame that came twice counts once.
+        let micros: BTreeSet<i64> = shown.map(|came| (came.pts * 1e6).round() as i64).collect();
+        let times: Vec<f64> = micros.into_iter().map(|micros| micros as f64 / 1e6).collect();
+        Kept { times: times.into_iter().filter(|pts| is_inside(*pts)).collect(), expected, span }
+    }
+}
+
+/// The longest time between two pictures, and the sum of those above 150 ms.
+fn freezes(times: &[f64], span: (f64, f64)) -> (f64, f64) {
+    let ends = [span.0].into_iter().chain(times.iter().copied()).chain([span.1]);
+    let all: Vec<f64> = ends.collect();
+    let still = all.windows(2).filter_map(|pair| match pair {
+        [one, other] => Some(other - one),
+        _ => None,
+    });
+    still.fold((0.0, 0.0), |(longest, sum), pause| {
+        (f64::max(longest, pause), sum + if pause > 0.15 { pause } else { 0.0 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pictures at 10 a second for ten seconds, each with a way of 50 ms but for those that `change` treats.
+    fn film(change: impl Fn(usize, &mut Came) -> bool) -> (Watched, Vec<f64>) {
+        let origin = Instant::now();
+        let sent: Vec<f64> = (0..100).map(|number| f64::from(number) / 10.0).collect();
+        let mut watched = Watched::default();
+        for (number, pts) in sent.iter().enumerate() {
+            let at = origin + Duration::from_secs_f64(pts + 0.05);
+            let mut came = Came { pts: *pts, at, is_broken: false };
+            if change(number, &mut came) {
+                watched.video.came.push(came);
+            }
+        }
+        (watched, sent)
+    }
+
+    #[test]
+    fn everything_in_time_is_everything_shown() {
+        let (watched, sent) = film(|_, _| true);
+        let quality = watched.quality(Duration::from_millis(10), &sent, &[]);
+        assert_eq!((quality.frames_shown, quality.audio_concealed, quality.frozen), (1.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn lost_late_and_broken_pictures_are_not_shown() {
+        let (watched, sent) = film(|number, came| {
+            match number {
+                20..=24 => return false,
+                40 => came.at += Duration::from_millis(80),
+                60 => came.is_broken = true,
+                _ => {}
+            }
+            true
+        });
+        // 81 lie between the edges.
+        let quality = watched.quality(Duration::from_millis(50), &sent, &[]);
+        assert!((quality.frames_shown - 74.0 / 80.0).abs() < 0.02, "{quality:?}");
+        assert!((quality.freeze_max - 0.6).abs() < 1e-6, "{quality:?}");
+        assert!((quality.frozen - 1.0).abs() < 1e-6, "{quality:?}");
+        let patient = watched.quality(Duration::from_millis(100), &sent, &[]);
+        assert!(patient.frames_shown > quality.frames_shown);
+    }
+
+    #[test]
+    fn nothing_came_is_nothing_shown() {
+        let (watched, sent) = film(|_, _| false);
+        let quality = watched.quality(Duration::from_secs(1), &sent, &sent);
+        assert_eq!((quality.frames_shown, quality.audio_concealed), (0.0, 1.0));
+        assert!((quality.freeze_max - 7.9).abs() < 1e-6, "{quality:?}");
+    }
+}
