@@ -128,6 +128,11 @@ impl Track {
         }
     }
 
+    /// How long a group is kept from now on, unless it is the newest.
+    pub fn set_age_max(&mut self, age_max: Duration) {
+        self.limits.age_max = age_max;
+    }
+
     /// What the publisher says about the track; from SUBSCRIBE_OK, PUBLISH or FETCH_OK.
     pub fn set_terms(&mut self, terms: Terms) {
         self.terms = terms;

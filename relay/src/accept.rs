@@ -13,8 +13,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     doors::{Doors, Refusal},
     relay::{Admission, Relay},
-    rights::Rights,
-    scope::ScopeName,
+    scope::{ScopeName, token_of_query},
 };
 
 /// What sessions that were told to leave may take beyond their time, before they are cut off.
@@ -91,7 +90,7 @@ pub async fn run(
 
 /// Decides on a client that has finished its handshake. The seat is to be kept for as long as its session.
 pub fn admit(doors: &Doors, addresses: &Addresses, incoming: &Incoming) -> Result<(Admission, Seat), Turned> {
-    let mut scope = None;
+    let mut admission = Admission::default();
     if let IncomingKind::WebTransport(request) = incoming.kind() {
         let local = incoming.local_ip();
         match request.origins.as_slice() {
@@ -100,10 +99,11 @@ pub fn admit(doors: &Doors, addresses: &Addresses, incoming: &Incoming) -> Resul
             // Browsers send one. Whoever sends more is up to something.
             [_, _, ..] => return Err(Turned::Away(Refusal::ForeignOrigin)),
         }
-        scope = Some(ScopeName::from_path(&request.path).ok_or(Turned::NoScope)?);
+        admission.scope = Some(ScopeName::from_path(&request.path).ok_or(Turned::NoScope)?);
+        admission.token = request.query.as_deref().and_then(token_of_query);
     }
     let seat = addresses.take_seat(incoming.remote_address().ip()).ok_or(Turned::TooMany)?;
-    Ok((Admission { scope, rights: Rights::Open }, seat))
+    Ok((admission, seat))
 }
 
 /// Counts sessions per address, of IPv6 per /64: what one household or one machine gets. Loopback is not

@@ -14,7 +14,7 @@ use std::{
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use self::options::{LogFormat, Metrics, Options, PostgresUrl, PublicUrl};
+use self::options::{LogFormat, Metrics, Options, PostgresUrl, PublicUrl, SignIn};
 use crate::limits::Limits;
 
 const QUIC_PORT: u16 = 4443;
@@ -40,11 +40,18 @@ pub enum ConfigError {
         /// The flag that is not.
         missing: &'static str,
     },
+    /// Would let everybody on the network read the metrics.
+    #[error(
+        "--metrics {0} can be reached from other machines, and metrics ask nobody who they are: listen on loopback \
+         (127.0.0.1, [::1]), or add --allow-open-beyond-loopback when everybody who can reach that address may read them."
+    )]
+    MetricsBeyondLoopback(SocketAddr),
     /// Would let everybody on the network in.
     #[error(
         "{flag} {address} can be reached from other machines, and this relay does not ask anybody who they are: \
-         whoever reaches it can listen to every call.\nListen on loopback only (127.0.0.1, [::1]), or add \
-         --allow-open-beyond-loopback when everybody who can reach that address may do everything."
+         whoever reaches it can listen to every call.\nAsk them with --sign-in accounts, listen on loopback only \
+         (127.0.0.1, [::1]), or add --allow-open-beyond-loopback when everybody who can reach that address may do \
+         everything."
     )]
     OpenBeyondLoopback {
         /// The flag.
@@ -116,6 +123,12 @@ pub struct Config {
     pub data: PathBuf,
     /// A Postgres database, if not SQLite in the data folder.
     pub database: Option<PostgresUrl>,
+    /// Who may come in.
+    pub sign_in: SignIn,
+    /// People may make accounts themselves.
+    pub sign_up: bool,
+    /// Files with secrets that applications share with the relay.
+    pub token_secrets: Vec<PathBuf>,
     /// Where the certificate comes from.
     pub certificate: CertificateSource,
     /// Other names and addresses under which people reach the page.
@@ -170,10 +183,12 @@ impl Config {
             Some(Metrics::At(address)) => Some(Listen { addresses: vec![address], is_default: false }),
         };
         if !options.allow_open_beyond_loopback {
-            refuse_beyond_loopback("--listen", &quic)?;
-            refuse_beyond_loopback("--http", &http)?;
-            if let Some(metrics) = &metrics {
-                refuse_beyond_loopback("--metrics", metrics)?;
+            if options.sign_in == SignIn::Open {
+                refuse_beyond_loopback("--listen", &quic)?;
+                refuse_beyond_loopback("--http", &http)?;
+            }
+            if let Some(address) = metrics.as_ref().and_then(beyond_loopback) {
+                return Err(ConfigError::MetricsBeyondLoopback(address));
             }
         }
         let limits = Limits {
@@ -190,6 +205,9 @@ impl Config {
             metrics,
             data: options.data,
             database: options.database,
+            sign_in: options.sign_in,
+            sign_up: options.sign_up,
+            token_secrets: options.token_secret,
             certificate,
             public_urls: options.public_url,
             trusted_proxies: options.trusted_proxy,
@@ -202,9 +220,13 @@ impl Config {
     }
 }
 
+fn beyond_loopback(listen: &Listen) -> Option<SocketAddr> {
+    listen.addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()).copied()
+}
+
 fn refuse_beyond_loopback(flag: &'static str, listen: &Listen) -> Result<(), ConfigError> {
-    match listen.addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
-        Some(&address) => Err(ConfigError::OpenBeyondLoopback { flag, address }),
+    match beyond_loopback(listen) {
+        Some(address) => Err(ConfigError::OpenBeyondLoopback { flag, address }),
         None => Ok(()),
     }
 }
@@ -251,6 +273,9 @@ mod tests {
             assert!(load(&[flag, "[::ffff:192.0.2.1]:4443"]).is_err());
             assert!(load(&[flag, "0.0.0.0:4443", "--allow-open-beyond-loopback"]).is_ok());
         }
+        assert!(load(&["--listen", "0.0.0.0:4443", "--sign-in", "accounts"]).is_ok());
+        let error = load(&["--metrics", "0.0.0.0:9464", "--sign-in", "accounts"]).unwrap_err().to_string();
+        assert!(error.contains("--metrics"), "metrics ask nobody who they are: {error}");
         assert!(load(&["--listen", "127.0.0.2:4443", "--listen", "[::ffff:127.0.0.1]:4443"]).is_ok());
     }
 

@@ -104,6 +104,9 @@ counters! {
     Counter fetch_unknown: "Ranges in those answers that nobody could tell about in time",
     Counter repairs_total: "FETCHes sent to publishers",
     Counter objects_repaired: "Objects that came in answer to them",
+    Counter journal_retries: "Times that the history could not be written and was kept for later",
+    Counter journal_lost: "Entries of the history that could not be written at all",
+    Counter sessions_cut: "Sessions ended because of what their people may do no more",
     Counter sessions_overloaded: "Sessions ended because they did not read their control messages",
 }
 

@@ -72,6 +72,11 @@ impl DataFolder {
         Ok(DataFolder { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where the key of tokens is kept.
+    pub fn token_key(&self) -> PathBuf {
+        self.path.join("token.key")
+    }
+
     /// Where people, rooms and calls are kept.
     pub fn database(&self) -> PathBuf {
         self.path.join("roundtable.db")

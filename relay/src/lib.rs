@@ -11,7 +11,9 @@
 //! | [`accept`] | who is let in to a call |
 //! | [`http`] | the page, health, the certificate's hash; metrics on a listener of their own |
 //! | [`start`] | brings everything up in order, and down again |
+//! | [`token`] | signed tokens: who somebody is and what they may do, for minutes |
 //! | [`rights`] | what a session may do, checked in one place |
+//! | [`meeting`], [`journal`] | the people in rooms while they are there, and what is written down of it |
 //! | [`limits`], [`counters`] | how much of everything, and what happened |
 //! | [`relay`], [`scope`] | what all sessions share, and what those of one room share |
 //! | [`session`] | one session: what its peer asks, and what waits for it |
@@ -30,7 +32,9 @@ pub mod doors;
 pub mod fanout;
 pub mod http;
 pub mod id;
+pub mod journal;
 pub mod limits;
+pub mod meeting;
 pub mod refusal;
 pub mod relay;
 pub mod rights;
@@ -39,3 +43,4 @@ pub mod scope;
 pub mod session;
 pub mod start;
 pub mod store;
+pub mod token;

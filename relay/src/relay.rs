@@ -22,7 +22,7 @@ use crate::{
     counters::Counters,
     fanout::{Outlet, Track},
     limits::Limits,
-    rights::Rights,
+    meeting::Meetings,
     room::{RoomLimits, SessionId},
     scope::{Scope, ScopeName},
     session::{Handle, Order, Peer},
@@ -37,13 +37,13 @@ const FORWARD_WAIT_MAX: Duration = Duration::from_secs(1);
 /// What we are, in SETUP.
 const IMPLEMENTATION: &str = concat!("roundtable-relay/", env!("CARGO_PKG_VERSION"));
 
-/// How a session was let in.
-#[derive(Debug, Clone)]
+/// What is known of a session before its SETUP.
+#[derive(Debug, Clone, Default)]
 pub struct Admission {
     /// Its scope, from the CONNECT's path. `None` in raw QUIC, where the path stands in SETUP.
     pub scope: Option<ScopeName>,
-    /// What it may do there.
-    pub rights: Rights,
+    /// The token of the path's query, for tools that cannot put one into SETUP.
+    pub token: Option<String>,
 }
 
 /// Everything that sessions share.
@@ -53,6 +53,8 @@ pub struct Relay {
     pub limits: Limits,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// The people in rooms.
+    pub meetings: Arc<Meetings>,
     cache: Budget,
     scopes: Mutex<HashMap<ScopeName, Arc<Scope>>>,
     sessions_made: AtomicU64,
@@ -62,11 +64,12 @@ pub struct Relay {
 
 impl Relay {
     /// A relay that nobody is in.
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: Limits, counters: Arc<Counters>, meetings: Arc<Meetings>) -> Arc<Self> {
         Arc::new(Relay {
             cache: Budget::new(limits.cache_bytes_max),
             limits,
-            counters: Arc::default(),
+            counters,
+            meetings,
             scopes: Mutex::default(),
             sessions_made: AtomicU64::new(0),
             streams_made: AtomicU64::new(0),
@@ -92,16 +95,11 @@ impl Relay {
         let mut session = Session::new(self.session_config(&connection), Instant::now());
         self.counters.sessions_open.increment();
         self.counters.sessions_total.increment();
-        let mut seat = Seat { peer: Peer::new(Arc::clone(&self), handle, admission.rights), relay: self };
+        let mut seat = Seat { peer: Peer::new(Arc::clone(&self), handle, admission), relay: self };
         if seat.relay.counters.sessions_open.value() > seat.relay.limits.sessions_max as u64 {
             seat.relay.counters.sessions_refused.increment();
             session.close(SessionError::InternalError, "too many sessions");
-        } else if let Some(scope) = &admission.scope
-            && !seat.peer.enter(scope)
-        {
-            session.close(SessionError::InternalError, "the room is full");
         }
-        tracing::info!(scope = admission.scope.map(tracing::field::display), "joined");
         let ended = drive(connection, session, &mut seat.peer).await;
         outlet.report(&seat.relay.counters);
         tracing::info!(by = ?ended.by, code = ?ended.code, "left");

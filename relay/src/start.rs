@@ -1,5 +1,6 @@
 //! Brings everything up in order, and down again.
 
+mod people;
 mod renewal;
 mod sockets;
 mod welcome;
@@ -18,7 +19,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     accept::{self, Addresses},
     certificate::Store as CertificateStore,
-    clock::UnixMs,
     config::{
         Config, Log,
         options::{LogFormat, PostgresUrl},
@@ -44,15 +44,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     // 2. The data folder and its lock: whatever follows may write into it.
     let data = DataFolder::open(&config.data)?;
-    // 3. The database: a broken one is told before a port is taken.
+    // 3. The database and the keys: what is broken is told before a port is taken.
     let store = Store::open(&place(&config, &data)).await?;
-    let interrupted = store.recover(UnixMs::now()).await?;
-    if interrupted > 0 {
-        tracing::warn!(
-            calls = interrupted,
-            "the relay did not end properly the last time; calls of then were ended"
-        );
-    }
+    let people = people::begin(&config, &data, store.clone()).await?;
     // 4. The certificate: a wrong one is told before a port is taken.
     let (certificate, renewal) = renewal::begin(&config, &data)?;
     // 5. All sockets, before anything is announced: a port that is taken must not leave half a relay.
@@ -94,7 +88,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let manner = manner(&config, SocketAddr::new(listener.ip, listener.port), &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, router.clone(), stop.clone()));
     }
-    let relay = Relay::new(config.limits.clone());
+    let relay = Relay::new(config.limits.clone(), people.counters, Arc::clone(&people.meetings));
+    let tending_people = tokio::spawn(Arc::clone(&people.meetings).tend());
+    // Written to the end: what happens while everybody leaves is history too.
+    let (last_word, no_more) = watch::channel(false);
+    let journal = tokio::spawn(Arc::clone(people.meetings.journal()).keep(no_more));
     let tending = tokio::spawn(Arc::clone(&relay).tend());
     let metrics_router = metrics::router(Arc::clone(&doors), Arc::clone(&relay.counters));
     for (socket, &address) in metrics_sockets.into_iter().zip(&metrics_addresses) {
@@ -125,6 +123,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping");
     while tasks.join_next().await.is_some() {}
     tending.abort();
+    tending_people.abort();
+    let _ = last_word.send(true);
+    let _ = journal.await;
     store.close().await;
     Ok(())
 }

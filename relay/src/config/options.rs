@@ -21,8 +21,8 @@ Examples:
       Play a film into a room; without a file, a test card.
   roundtable-relay --listen 0.0.0.0:4443 --http 0.0.0.0:8443 \\
         --tls-cert fullchain.pem --tls-key privkey.pem \\
-        --public-url https://meet.example.org:8443 --allow-open-beyond-loopback
-      Serve a network in which everybody may join every room.
+        --public-url https://meet.example.org:8443 --sign-in accounts
+      Serve the people who have an account; the first to make one looks after the others.
   roundtable-relay --config relay.toml
       The same from a file: listen = [\"0.0.0.0:4443\"] and so on.
 
@@ -69,9 +69,23 @@ pub struct Options {
     #[arg(long, env = "ROUNDTABLE_PRINT_ADDRESSES", help_heading = "Addresses")]
     pub print_addresses: bool,
 
-    /// Listen beyond loopback although nobody is asked who they are.
+    /// Listen beyond loopback although nobody is asked who they are (--sign-in open).
     #[arg(long, env = "ROUNDTABLE_ALLOW_OPEN_BEYOND_LOOPBACK", help_heading = "Security")]
     pub allow_open_beyond_loopback: bool,
+
+    /// Who may come in: `open`, whoever reaches the relay and gives a name; or `accounts`, who has an account here.
+    #[arg(long, env = "ROUNDTABLE_SIGN_IN", value_name = "HOW", default_value = "open")]
+    #[arg(help_heading = "Security")]
+    pub sign_in: SignIn,
+
+    /// Let people make accounts themselves. The first account can always be made, and looks after the others.
+    #[arg(long, env = "ROUNDTABLE_SIGN_UP", help_heading = "Security")]
+    pub sign_up: bool,
+
+    /// A file with a secret that an application shares with the relay, to make tokens of its own; may repeat.
+    #[arg(long, env = "ROUNDTABLE_TOKEN_SECRET", value_name = "FILE", value_delimiter = ',')]
+    #[arg(help_heading = "Security")]
+    pub token_secret: Vec<PathBuf>,
 
     /// Certificate chain, PEM [default: one is made and renewed, and pinned by its hash].
     #[arg(long, env = "ROUNDTABLE_TLS_CERT", value_name = "FILE", help_heading = "Security")]
@@ -141,6 +155,15 @@ pub struct Options {
     #[arg(long, env = "ROUNDTABLE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     #[arg(help_heading = "Log")]
     pub log_format: LogFormat,
+}
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SignIn {
+    /// Whoever reaches the relay, by a name alone.
+    Open,
+    /// Who has an account.
+    Accounts,
 }
 
 /// How log lines look.

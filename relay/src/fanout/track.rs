@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -114,6 +114,11 @@ impl Track {
     /// Bytes its cache holds.
     pub fn bytes(&self) -> usize {
         self.state().cache.bytes()
+    }
+
+    /// Past groups are kept this long from now on.
+    pub fn keep_for(&self, age_max: Duration) {
+        self.state().cache.set_age_max(age_max);
     }
 
     // ---- subscribers

@@ -100,6 +100,29 @@ impl<T: Clone> Room<T> {
         Ok(())
     }
 
+    /// What a session may see has changed: it is offered what it was not offered before.
+    pub fn offer_again(&mut self, now: Instant, session: SessionId) {
+        let Some(member) = self.members.get(&session) else { return };
+        let about_tracks = member
+            .interests
+            .iter()
+            .filter(|(_, interest)| matches!(interest.kind, InterestKind::Tracks { .. }));
+        let requests: Vec<RequestId> = about_tracks.map(|(request, _)| *request).collect();
+        for request in requests {
+            self.offer_tracks(now, session, request);
+        }
+    }
+
+    /// What a session wants to hear of, by request.
+    pub fn interests_of(&self, session: SessionId) -> Vec<(RequestId, Namespace)> {
+        let interests = self.members.get(&session).map(|member| &member.interests);
+        interests
+            .into_iter()
+            .flatten()
+            .map(|(request, interest)| (*request, interest.prefix.clone()))
+            .collect()
+    }
+
     /// The peer cancelled a SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS. Tracks it got stay.
     pub fn unsubscribe_interest(&mut self, session: SessionId, request: RequestId) {
         self.forget_interest(session, request);

@@ -1,6 +1,7 @@
 //! One scope and those who are in it: the room's state, and what it takes to carry out its actions.
 
 mod name;
+mod own;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,11 @@ use roundtable_moqt::{
     FullTrackName, Location, Parameters, PublishDoneCode, RequestErrorCode, message::RequestError,
 };
 
-pub use name::{ID_BYTES_MAX, ScopeName, is_id};
+use self::own::{OwnTracks, RELAY};
+pub use self::{
+    name::{ID_BYTES_MAX, ScopeName, is_id, token_of_query},
+    own::{Keeps, OwnTrack},
+};
 
 use crate::{
     counters::Counters,
@@ -40,6 +45,8 @@ struct State {
     handles: HashMap<SessionId, Arc<Handle>>,
     /// Every subscription that is served or waits for it, and its track once it is served.
     subscriptions: HashMap<LinkId, (Arc<Subscriber>, Option<Arc<Track>>)>,
+    /// What the relay itself publishes here.
+    own: OwnTracks,
 }
 
 /// What a publisher says about its track.
@@ -61,7 +68,8 @@ impl Scope {
         new_track: impl FnMut(&FullTrackName) -> Arc<Track> + Send + 'static,
     ) -> Self {
         let room = Room::new(limits, new_track);
-        let state = State { room, handles: HashMap::new(), subscriptions: HashMap::new() };
+        let state =
+            State { room, handles: HashMap::new(), subscriptions: HashMap::new(), own: OwnTracks::default() };
         Scope { name, state: Mutex::new(state) }
     }
 
@@ -106,9 +114,16 @@ impl Scope {
         }
     }
 
-    /// Nobody is here and nothing is kept.
+    /// Nobody is here and nothing is kept but what the relay itself tells.
     pub fn is_empty(&self) -> bool {
-        self.state().room.is_empty()
+        let state = self.state();
+        state.handles.is_empty() && state.room.tracks_len() <= state.own.len()
+    }
+
+    /// What a session may do has changed: it is offered what it may see now. What it may not see any more is its own
+    /// task's to end.
+    pub fn rights_changed(&self, now: Instant, session: SessionId) {
+        self.with(now, |room| room.offer_again(now, session));
     }
 
     /// Tells everybody here something.
@@ -270,7 +285,11 @@ impl State {
             let order = match command {
                 Command::AcceptSubscribe { link, track } => self.accept_subscribe(now, link, track),
                 Command::Offer { link, name, track, forward } => {
-                    self.offer(session, link, name, track, forward)
+                    let order = self.offer(session, link, name, track, forward);
+                    if order.is_none() {
+                        self.room.unsubscribe(now, link);
+                    }
+                    order
                 }
                 Command::EndSubscription { link, code } => {
                     // What is queued for it still goes out: the session keeps the subscriber until then.
@@ -283,6 +302,11 @@ impl State {
                 }
                 Command::SubscribeUpstream { link, name, track, new_group } => {
                     Some(Order::SubscribeUpstream { link, name, track, new_group })
+                }
+                Command::UpdateUpstream { link, .. } if session == RELAY => {
+                    // The relay tells whether anybody listens or not.
+                    self.room.upstream_updated(now, link);
+                    None
                 }
                 Command::UpdateUpstream { link, forward, new_group } => {
                     Some(Order::UpdateUpstream { link, forward, new_group })
@@ -325,7 +349,10 @@ impl State {
         track: Arc<Track>,
         forward: bool,
     ) -> Option<Order> {
-        let outlet = Arc::clone(&self.handles.get(&session)?.outlet);
+        let handle = self.handles.get(&session)?;
+        // Not everything of a prefix is for everybody.
+        handle.rights().may_see(&name).ok()?;
+        let outlet = Arc::clone(&handle.outlet);
         let parameters = Parameters { forward: Some(forward), ..Parameters::default() };
         let subscriber = Arc::new(Subscriber::new(link, outlet, parameters));
         let joined = track.attach(&subscriber).ok()?;

@@ -32,11 +32,17 @@ impl ScopeName {
         }
     }
 
-    /// The same for the PATH option of SETUP, which holds path and query.
-    pub fn from_path_and_query(bytes: &[u8]) -> Option<Self> {
+    /// The same for the PATH option of SETUP, which holds path and query; with the query's token, if there is one.
+    pub fn from_path_and_query(bytes: &[u8]) -> Option<(Self, Option<String>)> {
         let text = std::str::from_utf8(bytes).ok()?;
-        Self::from_path(text.split_once('?').map_or(text, |(path, _)| path))
+        let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+        Some((Self::from_path(path)?, query.and_then(token_of_query)))
     }
+}
+
+/// The token of a query, `token=…`. A token has no letters that would be written otherwise there.
+pub fn token_of_query(query: &str) -> Option<String> {
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned)
 }
 
 impl fmt::Display for ScopeName {
@@ -81,9 +87,11 @@ mod tests {
 
     #[test]
     fn the_path_option_may_have_a_query() {
-        let room = Some(ScopeName::Room("room".into()));
-        assert_eq!(ScopeName::from_path_and_query(b"/room?token=x"), room);
-        assert_eq!(ScopeName::from_path_and_query(b"/room"), room);
+        let room = |token: Option<&str>| Some((ScopeName::Room("room".into()), token.map(str::to_owned)));
+        assert_eq!(ScopeName::from_path_and_query(b"/room?token=x"), room(Some("x")));
+        assert_eq!(ScopeName::from_path_and_query(b"/room?a=b&token=x.y-z_&c"), room(Some("x.y-z_")));
+        assert_eq!(ScopeName::from_path_and_query(b"/room?my-token=x"), room(None));
+        assert_eq!(ScopeName::from_path_and_query(b"/room"), room(None));
         assert_eq!(ScopeName::from_path_and_query(b"/\xff"), None);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use roundtable_forward::track::{Fetch, FetchCursor, Step};
 use roundtable_moqt::{
-    Location, Parameters, RequestErrorCode, StreamId, StreamResetCode,
+    FullTrackName, Location, Parameters, RequestErrorCode, StreamId, StreamResetCode,
     fetch_stream::FetchItem,
     message::{FetchOk, GroupOrder, RequestError, RequestId},
     session::ResolvedFetch,
@@ -74,6 +74,11 @@ impl Answers {
         self.by_request.remove(&request).is_some()
     }
 
+    /// All of them, with what they are about.
+    pub(super) fn all(&self) -> impl Iterator<Item = (RequestId, &FullTrackName)> {
+        self.by_request.iter().map(|(request, answer)| (*request, &answer.track.name))
+    }
+
     pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> {
         self.by_request.values().filter_map(|answer| Some(answer.body.as_ref()?.stream))
     }
@@ -84,7 +89,7 @@ impl Peer {
     pub(super) fn fetch_asked(&mut self, io: &mut Io<'_>, id: RequestId, fetch: ResolvedFetch) {
         self.relay.counters.requests_total.increment();
         self.relay.counters.fetches_total.increment();
-        let found = self.rights.may_subscribe(fetch.track.namespace()).and_then(|()| {
+        let found = self.handle.rights().may_see(&fetch.track).and_then(|()| {
             let scope = self.scope.as_ref().ok_or(Refusal::internal())?;
             scope.fetchable(io.now, &fetch.track)
         });
@@ -109,6 +114,16 @@ impl Peer {
         };
         self.answers.by_request.insert(id, answer);
         self.go_on(io, id);
+    }
+
+    /// Ends an answer that is not for the peer any more.
+    pub(super) fn stop_answer(&mut self, io: &mut Io<'_>, id: RequestId) {
+        let Some(answer) = self.answers.by_request.remove(&id) else { return };
+        match answer.body {
+            // Fails only when the stream is gone.
+            Some(body) => drop(io.session.reset_stream(body.stream, StreamResetCode::Cancelled)),
+            None => self.refuse(io, id, Refusal::new(RequestErrorCode::Unauthorized, "not for you any more")),
+        }
     }
 
     /// Goes on with all answers, as far as QUIC takes them.

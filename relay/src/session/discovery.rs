@@ -60,7 +60,7 @@ impl Peer {
         update: Parameters,
     ) -> Result<(), Refusal> {
         if let Some(prefix) = &update.namespace_prefix {
-            self.rights.may_subscribe(prefix)?;
+            self.handle.rights().may_look(prefix)?;
         }
         let scope = self.scope.as_ref().ok_or(Refusal::internal())?;
         scope.with(io.now, |room| {

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use roundtable_moqt::{
 use super::fill::Fill;
 use crate::{
     fanout::{Outlet, Subscriber, Track},
+    rights::Rights,
     room::{LinkId, SessionId},
 };
 
@@ -95,6 +96,8 @@ pub enum Order {
     },
 
     // ---- to everybody
+    /// What it may do has changed: what it may not do any more ends.
+    RightsChanged,
     GoAway {
         uri: Arc<str>,
         timeout: Duration,
@@ -112,6 +115,7 @@ pub struct Handle {
     pub id: SessionId,
     /// Its connection's way out.
     pub outlet: Arc<Outlet>,
+    rights: RwLock<Rights>,
     orders: Mutex<VecDeque<Order>>,
     orders_max: usize,
     has_overflowed: AtomicBool,
@@ -120,7 +124,24 @@ pub struct Handle {
 impl Handle {
     /// A session with an empty mailbox for `orders_max` orders.
     pub fn new(id: SessionId, outlet: Arc<Outlet>, orders_max: usize) -> Self {
-        Handle { id, outlet, orders: Mutex::default(), orders_max, has_overflowed: AtomicBool::new(false) }
+        Handle {
+            id,
+            outlet,
+            rights: RwLock::new(Rights::Nothing),
+            orders: Mutex::default(),
+            orders_max,
+            has_overflowed: AtomicBool::new(false),
+        }
+    }
+
+    /// What the session may do now; nothing until it has said who it is.
+    pub fn rights(&self) -> Rights {
+        self.rights.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It may do this from now on. What it has begun already is for [`Order::RightsChanged`].
+    pub fn set_rights(&self, rights: Rights) {
+        *self.rights.write().unwrap_or_else(PoisonError::into_inner) = rights;
     }
 
     /// Leaves the task an order. False when its mailbox is full: orders are never lost silently, so the session ends.

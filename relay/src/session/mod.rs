@@ -9,6 +9,7 @@ mod fill;
 mod handle;
 mod publisher;
 mod repair;
+mod rights;
 mod streams;
 mod subscriber;
 
@@ -33,9 +34,10 @@ pub use self::{
     handle::{Handle, Order},
 };
 use crate::{
+    clock::UnixMs,
+    meeting::Place,
     refusal::Refusal,
-    relay::Relay,
-    rights::Rights,
+    relay::{Admission, Relay},
     room::LinkId,
     scope::{Scope, ScopeName},
 };
@@ -48,9 +50,11 @@ const ORDERS_PER_TURN: usize = 256;
 pub struct Peer {
     relay: Arc<Relay>,
     handle: Arc<Handle>,
-    rights: Rights,
-    /// `None` until the scope is known: in raw QUIC it stands in the peer's SETUP.
+    admission: Admission,
+    /// `None` until the peer has said in SETUP who it is, and in raw QUIC where it wants to.
     scope: Option<Arc<Scope>>,
+    /// Whose the session is.
+    place: Option<Place>,
     /// Tracks of which the peer sends objects.
     publications: Publications,
     /// Tracks of which we send objects.
@@ -67,12 +71,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(relay: Arc<Relay>, handle: Arc<Handle>, rights: Rights) -> Self {
+    pub(crate) fn new(relay: Arc<Relay>, handle: Arc<Handle>, admission: Admission) -> Self {
         Peer {
             relay,
             handle,
-            rights,
+            admission,
             scope: None,
+            place: None,
             publications: Publications::default(),
             subscriptions: Subscriptions::default(),
             streams: StreamsOut::default(),
@@ -84,35 +89,53 @@ impl Peer {
         }
     }
 
-    /// Brings the peer into its scope. False when the scope is full.
-    pub(crate) fn enter(&mut self, name: &ScopeName) -> bool {
-        self.scope = self.relay.enter(name, &self.handle);
-        self.scope.is_some()
-    }
-
     /// The session is over: what it published ends, what it wanted is forgotten.
     pub(crate) fn leave(&mut self, now: Instant) {
         self.reset_streams_in(now);
         self.fail_repairs(now);
         self.forget_requests();
+        if let Some(place) = self.place.take() {
+            self.relay.meetings.left(UnixMs::now(), &place, &self.handle);
+        }
         if let Some(scope) = self.scope.take() {
             scope.leave(now, self.handle.id);
             self.relay.left(&scope);
         }
     }
 
+    /// SETUP has come, and with it all there is to decide on.
     fn ready(&mut self, io: &mut Io<'_>, setup: &Setup) {
-        if self.scope.is_some() {
-            return;
-        }
-        let name = setup.path.as_deref().and_then(ScopeName::from_path_and_query);
-        let Some(name) = name else {
+        let Admission { scope, token } = std::mem::take(&mut self.admission);
+        let target = match scope {
+            Some(scope) => Some((scope, token)),
+            None => setup.path.as_deref().and_then(ScopeName::from_path_and_query),
+        };
+        let Some((name, token_of_path)) = target else {
             io.session.close(SessionError::InvalidPath, "the path names no room");
             return;
         };
-        if !self.enter(&name) {
-            io.session.close(SessionError::Unauthorized, "the room is full");
+        let token = self::rights::token(&setup.authorization_tokens).or(token_of_path);
+        let now = UnixMs::now();
+        let admitted = match self.relay.meetings.admit(now, &name, token.as_deref()) {
+            Ok(admitted) => admitted,
+            Err(denied) => {
+                tracing::debug!(reason = %denied, "not admitted");
+                self.relay.counters.sessions_refused.increment();
+                io.session.close(denied.code(), &denied.to_string());
+                return;
+            }
+        };
+        self.handle.set_rights(admitted.rights);
+        let Some(scope) = self.relay.enter(&name, &self.handle) else {
+            io.session.close(SessionError::InternalError, "the room is full");
+            return;
+        };
+        tracing::info!(scope = %name, "joined");
+        if let Some(place) = &admitted.place {
+            self.relay.meetings.entered(now, place, &scope, &self.handle);
         }
+        self.place = admitted.place;
+        self.scope = Some(scope);
     }
 
     fn refuse(&self, io: &mut Io<'_>, request: RequestId, refusal: impl Into<RequestError>) {
@@ -128,7 +151,7 @@ impl Peer {
             self.refuse(io, id, Refusal::internal());
             return;
         };
-        let allowed = self.rights.check(&request);
+        let allowed = self.handle.rights().check(&request);
         let result = allowed.and_then(|()| match request {
             Request::Publish(publish) => self.published(io, &scope, id, publish),
             Request::Subscribe(subscribe) => self.subscribed(io, &scope, id, subscribe),
@@ -178,6 +201,7 @@ impl Peer {
                 Ok(answer) => drop(io.session.accept(request, answer)),
                 Err(error) => self.refuse(io, request, error),
             },
+            Order::RightsChanged => self.rights_changed(io),
             // A session that has said so before says it once.
             Order::GoAway { uri, timeout } => drop(io.session.go_away(io.now, &uri, timeout)),
             Order::Close { code, reason } => io.session.close(code, reason),

@@ -117,6 +117,14 @@ impl Publications {
         self.timers.extend(at.map(|at| (at, request)));
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<(LinkId, Arc<Track>)> {
+        self.by_request
+            .values()
+            .map(|publication| (publication.link, Arc::clone(&publication.track)))
+            .collect()
+    }
+
     /// The track and publisher behind a request.
     pub(super) fn source(&self, request: RequestId) -> Option<(Arc<Track>, PublisherId)> {
         let publication = self.by_request.get(&request)?;
@@ -167,6 +175,13 @@ impl Peer {
         track: Arc<Track>,
         new_group: Option<u64>,
     ) {
+        if let Err(refusal) = self.handle.rights().may_publish(&name) {
+            // It has announced the namespace, but may not send everything there.
+            if let Some(scope) = &self.scope {
+                scope.with(io.now, |room| room.upstream_refused(io.now, link, &refusal.into()));
+            }
+            return;
+        }
         let parameters =
             Parameters { forward: Some(true), new_group_request: new_group, ..Parameters::default() };
         match io.session.subscribe(Subscribe { track: name, parameters }) {

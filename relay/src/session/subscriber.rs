@@ -38,6 +38,7 @@ pub(super) struct Subscriptions {
 
 #[derive(Debug)]
 struct Subscription {
+    name: FullTrackName,
     subscriber: Arc<Subscriber>,
     /// `None` while the answer is open.
     track: Option<Arc<Track>>,
@@ -45,10 +46,16 @@ struct Subscription {
 }
 
 impl Subscriptions {
-    fn insert(&mut self, request: RequestId, subscriber: Arc<Subscriber>, track: Option<Arc<Track>>) {
+    fn insert(
+        &mut self,
+        request: RequestId,
+        name: FullTrackName,
+        subscriber: Arc<Subscriber>,
+        track: Option<Arc<Track>>,
+    ) {
         self.request_by_link.insert(subscriber.link, request);
         self.request_by_key.insert(subscriber.key, request);
-        self.by_request.insert(request, Subscription { subscriber, track, end: None });
+        self.by_request.insert(request, Subscription { name, subscriber, track, end: None });
     }
 
     fn remove(&mut self, request: RequestId) -> Option<Subscription> {
@@ -65,6 +72,15 @@ impl Subscriptions {
     pub(super) fn by_key(&self, key: SubscriptionKey) -> Option<(LinkId, Option<&Arc<Track>>)> {
         let subscription = self.by_request.get(self.request_by_key.get(&key)?)?;
         Some((subscription.subscriber.link, subscription.track.as_ref()))
+    }
+
+    /// All of them, whether answered or not.
+    pub(super) fn all(&self) -> Vec<(RequestId, FullTrackName)> {
+        self.by_request.iter().map(|(request, subscription)| (*request, subscription.name.clone())).collect()
+    }
+
+    pub(super) fn is_answered(&self, request: RequestId) -> bool {
+        self.by_request.get(&request).is_some_and(|subscription| subscription.track.is_some())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -88,7 +104,7 @@ impl Peer {
     ) -> Result<(), Refusal> {
         let Subscribe { track: name, parameters } = subscribe;
         let subscriber = scope.subscribe(io.now, self.handle.id, &self.handle, &name, parameters)?;
-        self.subscriptions.insert(id, subscriber, None);
+        self.subscriptions.insert(id, name, subscriber, None);
         Ok(())
     }
 
@@ -138,7 +154,7 @@ impl Peer {
         largest: Option<Location>,
     ) {
         let publish = Publish {
-            track: name,
+            track: name.clone(),
             alias: track.alias,
             parameters: Parameters {
                 forward: Some(forward),
@@ -150,7 +166,7 @@ impl Peer {
         match io.session.publish(publish) {
             Ok(request) => {
                 self.relay.counters.subscriptions_open.increment();
-                self.subscriptions.insert(request, subscriber, Some(track));
+                self.subscriptions.insert(request, name, subscriber, Some(track));
                 self.subscriptions.answered.push(request);
             }
             Err(_) => {
@@ -210,7 +226,9 @@ impl Peer {
         parameters: Parameters,
     ) {
         self.relay.counters.requests_total.increment();
-        let result = if self.subscriptions.by_request.contains_key(&request) {
+        let result = if let Err(refusal) = self.renewed(&parameters.authorization_tokens) {
+            Err(refusal)
+        } else if self.subscriptions.by_request.contains_key(&request) {
             self.subscription_updated(io, request, &parameters)
         } else {
             self.interest_updated(io, request, parameters).map(|()| RequestOk::default())
@@ -309,7 +327,7 @@ impl Peer {
     }
 
     /// The subscription is over, and the room told; false when there is none.
-    fn forget_subscription(&mut self, now: Instant, request: RequestId) -> bool {
+    pub(super) fn forget_subscription(&mut self, now: Instant, request: RequestId) -> bool {
         let Some(subscription) = self.drop_subscription(request) else { return false };
         if let Some(scope) = &self.scope {
             scope.unsubscribe(now, subscription.subscriber.link);

@@ -69,6 +69,21 @@ pub enum Banned {
     Participant(ParticipantId),
     /// Somebody, on every seat.
     User(UserId),
+    /// Whoever has a token of before: the meeting was ended.
+    Everybody,
+}
+
+/// A [`Banned`] with all there is to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// Where.
+    pub room: RoomId,
+    /// Who.
+    pub who: Banned,
+    /// Since when.
+    pub since: UnixMs,
+    /// Until when.
+    pub until: UnixMs,
 }
 
 impl Banned {
@@ -76,6 +91,7 @@ impl Banned {
         match self {
             Banned::Participant(id) => ("participant", id.as_str()),
             Banned::User(id) => ("user", id.as_str()),
+            Banned::Everybody => ("everybody", ""),
         }
     }
 }
@@ -194,26 +210,29 @@ impl Store {
         rows.iter().map(|row| row.column("user_id")).collect()
     }
 
-    /// Who may not come back, and since when.
-    pub async fn bans(&self, now: UnixMs, room: &RoomId) -> Result<Vec<(Banned, UnixMs)>, StoreError> {
+    /// Who may not come back to which room, since when and until when, all of them.
+    pub async fn bans(&self, now: UnixMs) -> Result<Vec<Ban>, StoreError> {
         let rows = sqlx::query(
-            "SELECT kind, subject, banned_at FROM room_bans WHERE room_id = $1 AND (ends_at = 0 OR ends_at > $2)",
+            "SELECT room_id, kind, subject, banned_at, ends_at FROM room_bans WHERE ends_at = 0 OR ends_at > $1",
         )
-        .bind(room.as_str())
         .bind(now.0)
         .fetch_all(&self.pool)
         .await?;
         let mut bans = Vec::new();
         for row in &rows {
             let (kind, subject): (String, String) = (row.column("kind")?, row.column("subject")?);
-            let banned = match kind.as_str() {
+            let who = match kind.as_str() {
                 "user" => UserId::new(&subject).map(Banned::User),
+                "everybody" => Some(Banned::Everybody),
                 _ => ParticipantId::new(&subject).map(Banned::Participant),
             };
-            bans.push((
-                banned.ok_or(StoreError::Unreadable { column: "subject" })?,
-                row.column("banned_at")?,
-            ));
+            let ends_at: UnixMs = row.column("ends_at")?;
+            bans.push(Ban {
+                room: row.column("room_id")?,
+                who: who.ok_or(StoreError::Unreadable { column: "subject" })?,
+                since: row.column("banned_at")?,
+                until: if ends_at.0 == 0 { UnixMs::NEVER } else { ends_at },
+            });
         }
         Ok(bans)
     }

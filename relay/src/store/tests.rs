@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     calls::{Entry, Outcome, Part},
     history::Wanted,
-    rooms::{Banned, Room, RoomKind},
+    rooms::{Ban, Banned, Room, RoomKind},
     *,
 };
 use crate::{
@@ -222,11 +222,13 @@ async fn a_room_is_kept_with_hosts_and_bans() {
     let user = Banned::User(ada.id.clone());
     let ban = |who: &Banned, until| Entry::Banned { room: room.id.clone(), who: who.clone(), at: T, until };
     store.write(&[ban(&seat, Some(later(10))), ban(&user, None), ban(&user, None)]).await.unwrap();
-    assert_eq!(store.bans(T, &room.id).await.unwrap().len(), 2);
-    assert_eq!(store.bans(later(10), &room.id).await.unwrap(), [(user.clone(), T)]);
-    assert_eq!(store.forget_bans(later(10)).await.unwrap(), 1);
+    store.write(&[ban(&Banned::Everybody, Some(later(10)))]).await.unwrap();
+    assert_eq!(store.bans(T).await.unwrap().len(), 3);
+    let lasting = Ban { room: room.id.clone(), who: user.clone(), since: T, until: UnixMs::NEVER };
+    assert_eq!(store.bans(later(10)).await.unwrap(), [lasting]);
+    assert_eq!(store.forget_bans(later(10)).await.unwrap(), 2);
     store.lift_ban(&room.id, &user).await.unwrap();
-    assert_eq!(store.bans(T, &room.id).await.unwrap(), []);
+    assert_eq!(store.bans(T).await.unwrap(), []);
     store.delete_room(&room.id).await.unwrap();
     assert_eq!(store.room(&room.id).await.unwrap(), None);
 }

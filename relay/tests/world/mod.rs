@@ -17,15 +17,20 @@ use roundtable_moqt::{
     fetch_stream::FetchItem,
     message::{
         Fetch, FetchOk, FetchRange, NamespaceRequest, Publish, PublishDone, RequestError, RequestId,
-        RequestOk, Subscribe, SubscribeOk, TrackAlias,
+        RequestOk, Subscribe, SubscribeOk, Token, TrackAlias,
     },
     subgroup::SubgroupHeader,
 };
 use roundtable_relay::{
+    clock::UnixMs,
+    counters::Counters,
+    id::ParticipantId,
+    journal::Journal,
     limits::Limits,
+    meeting::{Meetings, Policy},
     relay::{Admission, Relay},
-    rights::Rights,
-    scope::ScopeName,
+    scope::{ScopeName, token_of_query},
+    token::{Keys, MediaToken, Sources, TokenKey},
 };
 use roundtable_transport::{
     App, Certificates, ClientConfig, Connection, DatagramSender, Ended, Endpoint, EndpointConfig,
@@ -57,6 +62,8 @@ pub struct World {
     pub relay: Arc<Relay>,
     pub port: u16,
     certificates: Certificates,
+    /// A key that an application shares with the relay.
+    application: TokenKey,
     _accepting: Aborted,
 }
 
@@ -74,6 +81,15 @@ impl World {
     }
 
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::with_policy(Policy::Open, change)
+    }
+
+    /// One that lets nobody in without a token.
+    pub fn guarded() -> Self {
+        Self::with_policy(Policy::Tokens, |_| {})
+    }
+
+    fn with_policy(policy: Policy, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -83,9 +99,14 @@ impl World {
         let config = EndpointConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificates.clone());
         let endpoint = Endpoint::bind(config).unwrap();
         let port = endpoint.local_addresses()[0].port();
-        let relay = Relay::new(limits);
+        let counters = Arc::<Counters>::default();
+        let own = Arc::new(Journal::new(None, Arc::clone(&counters)));
+        let application = TokenKey::random().unwrap();
+        let keys = Keys::new(TokenKey::random().unwrap(), vec![application.clone()]);
+        let meetings = Arc::new(Meetings::new(policy, keys, own, Arc::clone(&counters)));
+        let relay = Relay::new(limits, counters, meetings);
         let accepting = Aborted(tokio::spawn(accept(endpoint, Arc::clone(&relay))));
-        World { relay, port, certificates, _accepting: accepting }
+        World { relay, port, certificates, application, _accepting: accepting }
     }
 
     pub fn certificates(&self) -> &Certificates {
@@ -101,6 +122,47 @@ impl World {
         let mut peer = self.stranger(via, path).await;
         peer.expect("SETUP", |event| matches!(event, Event::Ready(_)).then_some(())).await;
         peer
+    }
+
+    /// A token for the room `room` that an application makes, good for ten minutes.
+    pub fn token(&self, participant: &str, change: impl FnOnce(&mut MediaToken)) -> String {
+        let now = UnixMs::now();
+        let mut token = MediaToken {
+            scope: "/room".to_owned(),
+            sub: ParticipantId::new(participant).unwrap(),
+            name: participant.to_uppercase(),
+            user: None,
+            sign_in: None,
+            publish: Sources::USUAL,
+            subscribe: true,
+            moderate: false,
+            record: false,
+            waiting: false,
+            iat: now.seconds(),
+            exp: now.seconds() + 600,
+        };
+        change(&mut token);
+        self.application.sign(&token)
+    }
+
+    /// A participant in the room `room`.
+    pub async fn participant(&self, via: Via, name: &str) -> Peer {
+        let token = self.token(name, |_| {});
+        self.peer_with(via, "/room", &token).await
+    }
+
+    pub async fn peer_with(&self, via: Via, path: &str, token: &str) -> Peer {
+        let mut peer = self.stranger_with(via, path, token).await;
+        peer.expect("SETUP", |event| matches!(event, Event::Ready(_)).then_some(())).await;
+        peer
+    }
+
+    /// One who shows a token in SETUP that has not been answered yet.
+    pub async fn stranger_with(&self, via: Via, path: &str, token: &str) -> Peer {
+        let connection = self.connection(via, path).await;
+        let mut config = Peer::config(&connection);
+        config.setup.authorization_tokens = vec![use_value(token)];
+        Peer::run_with(connection, config)
     }
 
     /// One whose SETUP has not been answered yet.
@@ -135,18 +197,22 @@ impl World {
 
 async fn accept(endpoint: Endpoint, relay: Arc<Relay>) {
     let tending = Aborted(tokio::spawn(Arc::clone(&relay).tend()));
+    let tending_people = Aborted(tokio::spawn(Arc::clone(&relay.meetings).tend()));
     while let Some(incoming) = endpoint.accept().await {
-        let scope = match incoming.kind() {
-            IncomingKind::WebTransport(request) => ScopeName::from_path(&request.path),
-            IncomingKind::Quic => None,
+        let admission = match incoming.kind() {
+            IncomingKind::WebTransport(request) => Admission {
+                scope: ScopeName::from_path(&request.path),
+                token: request.query.as_deref().and_then(token_of_query),
+            },
+            IncomingKind::Quic => Admission::default(),
         };
         let relay = Arc::clone(&relay);
         tokio::spawn(async move {
             let connection = incoming.accept().await.unwrap();
-            relay.serve(connection, Admission { scope, rights: Rights::Open }).await;
+            relay.serve(connection, admission).await;
         });
     }
-    drop(tending);
+    drop((tending, tending_people));
 }
 
 type Command = Box<dyn FnOnce(&mut Io<'_>) + Send>;
@@ -203,12 +269,17 @@ impl App for Puppet {
 
 impl Peer {
     pub fn run(connection: Connection) -> Self {
+        let config = Self::config(&connection);
+        Self::run_with(connection, config)
+    }
+
+    pub fn config(connection: &Connection) -> Config {
         let mut config = Config::new(Role::Client, connection.carrier());
         if let Some(target) = connection.setup_target() {
             config.setup.path = Some(target.path.clone());
             config.setup.authority = Some(target.authority.clone());
         }
-        Self::run_with(connection, config)
+        config
     }
 
     pub fn run_with(connection: Connection, config: Config) -> Self {
@@ -318,6 +389,53 @@ impl Peer {
 
     pub async fn fetch(&mut self, range: FetchRange, parameters: Parameters) -> RequestId {
         self.call(move |session| session.fetch(Fetch { range, parameters })).await
+    }
+
+    /// Follows a track of the relay's own, from its latest message on.
+    pub async fn watch(&mut self, name: &str) -> Watched {
+        let track = own(name);
+        let subscribe = Subscribe { track, parameters: waiting(10_000) };
+        let request = self.call(move |session| session.subscribe(subscribe)).await;
+        self.subscribed(request).await;
+        let range = FetchRange::RelativeJoining { subscription: request, groups_back: 0 };
+        let fetch = self.fetch(range, Parameters::default()).await;
+        Watched { request, fetch, last_group: None }
+    }
+
+    /// The next message of a track that is followed.
+    pub async fn message_of(&mut self, watched: &mut Watched) -> serde_json::Value {
+        let object = self
+            .expect("a message", |event| {
+                let object = match event {
+                    Event::Object { request, object, .. } if *request == watched.request => object,
+                    Event::FetchItem(request, FetchItem::Object(object)) if *request == watched.fetch => {
+                        object
+                    }
+                    _ => return None,
+                };
+                (Some(object.location.group) > watched.last_group).then(|| object.clone())
+            })
+            .await;
+        watched.last_group = Some(object.location.group);
+        serde_json::from_slice(&object.payload).unwrap()
+    }
+
+    /// The first message from now on that is as expected.
+    pub async fn until(
+        &mut self,
+        watched: &mut Watched,
+        what: &str,
+        mut is_right: impl FnMut(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let mut seen = Vec::new();
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.message_of(watched)).await;
+            let message = message.unwrap_or_else(|_| panic!("{what} did not come, but {seen:?}"));
+            if is_right(&message) {
+                return message;
+            }
+            seen.push(message);
+        }
     }
 
     // ---- answers
@@ -474,6 +592,22 @@ impl Peer {
         drop(self.commands);
         ended
     }
+}
+
+/// A track of the relay's own that is followed.
+pub struct Watched {
+    pub request: RequestId,
+    fetch: RequestId,
+    last_group: Option<u64>,
+}
+
+/// A track of the relay's own.
+pub fn own(name: &str) -> FullTrackName {
+    FullTrackName::new(namespace("relay"), name.as_bytes().to_vec()).unwrap()
+}
+
+pub fn use_value(token: &str) -> Token {
+    Token::UseValue { token_type: 0, value: Bytes::copy_from_slice(token.as_bytes()) }
 }
 
 pub fn namespace(text: &str) -> Namespace {
