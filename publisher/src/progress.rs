@@ -157,11 +157,8 @@ impl<W: Write> Display<W> {
     fn began(&mut self, participant: &str, tracks: &[CatalogTrack], header: &InputHeader) -> io::Result<()> {
         if self.style == Style::Json {
             let tracks: Vec<_> = tracks.iter().map(track_json).collect();
-            let skipped: Vec<_> = header
-                .skipped
-                .iter()
-                .map(|skipped| json!({ "codec": skipped.codec, "reason": skipped.reason }))
-                .collect();
+            let skipped = left_out(header).map(|(codec, reason)| json!({ "codec": codec, "reason": reason }));
+            let skipped: Vec<_> = skipped.collect();
             let line = json!({
                 "type": "began", "participant": participant, "tracks": tracks, "skipped": skipped,
                 "duration_s": header.duration.map(|duration| duration.as_secs_f64()),
@@ -170,12 +167,8 @@ impl<W: Write> Display<W> {
         }
         let names: Vec<String> = tracks.iter().map(track_text).collect();
         writeln!(self.out, "in the room as {participant}: {}", names.join(", "))?;
-        for skipped in &header.skipped {
-            writeln!(self.out, "left out: {} ({})", skipped.codec, skipped.reason)?;
-        }
-        let more = header.tracks.len().saturating_sub(tracks.len());
-        if more > 0 {
-            writeln!(self.out, "left out: {more} more of the same kind; only the first are published")?;
+        for (codec, reason) in left_out(header) {
+            writeln!(self.out, "left out: {codec} ({reason})")?;
         }
         Ok(())
     }
@@ -279,6 +272,16 @@ fn track_text(track: &CatalogTrack) -> String {
         Shape::Audio { samplerate, channels } => format!("{samplerate} Hz, {channels} channels"),
     };
     format!("{} ({}, {shape})", track.name, track.format.codec_string)
+}
+
+/// Codecs of the tracks that are not published, and why.
+fn left_out(header: &InputHeader) -> impl Iterator<Item = (&str, &str)> {
+    let skipped = header.skipped.iter().map(|skipped| (skipped.codec.as_str(), skipped.reason));
+    let of_kind =
+        |is_video: bool| header.tracks.iter().filter(move |format| format.codec.is_video() == is_video);
+    let second = of_kind(true).skip(1).chain(of_kind(false).skip(1));
+    skipped
+        .chain(second.map(|format| (format.codec_string.as_str(), "only the first of its kind is published")))
 }
 
 fn track_json(track: &CatalogTrack) -> serde_json::Value {

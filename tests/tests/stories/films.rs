@@ -81,3 +81,86 @@ fn a_film_that_starts_late_and_has_uneven_frames() {
     let video = [&VP8[..], &["-vf", filter, "-fps_mode", "passthrough"]].concat();
     is_recorded_whole(&Clip::new(&video, &OPUS), "film.webm");
 }
+
+#[test]
+fn a_film_whose_key_frames_are_far_apart() {
+    // Longer than a group may last: encoders often put ten seconds between key frames.
+    let video = [&H264[..], &["-g", "1000", "-keyint_min", "1000", "-sc_threshold", "0"]].concat();
+    is_recorded_whole(&Clip::new(&video, &OPUS).seconds(6.0), "film.mkv");
+}
+
+#[test]
+fn a_film_of_many_megabits() {
+    let noise = ["-vf", "noise=alls=40:allf=t", "-c:v", "libx264", "-preset", "ultrafast", "-b:v", "12M"];
+    is_recorded_whole(&Clip::new(&noise, &AAC).size("1280x720"), "film.mp4");
+}
+
+#[test]
+fn of_a_film_with_more_tracks_the_first_picture_and_the_first_sound_are_sent() {
+    let relay = Relay::start();
+    let folder = tempfile::tempdir().unwrap();
+    let whole = Clip::new(&VP8, &OPUS).make(folder.path(), "film.mkv");
+    let subtitles = folder.path().join("words.srt");
+    std::fs::write(&subtitles, "1\n00:00:00,000 --> 00:00:01,000\nNot for the room.\n").unwrap();
+    let film = folder.path().join("more.mkv");
+    let (whole, words) = (whole.to_str().unwrap(), subtitles.to_str().unwrap());
+    let inputs = ["-i", whole, "-f", "lavfi", "-i", "sine=frequency=880:duration=2", "-i", words];
+    let maps = ["-map", "2", "-map", "0:v", "-map", "0:a", "-map", "1", "-map", "0:v"];
+    let codecs =
+        ["-c", "copy", "-c:a:1", "libmp3lame", "-attach", words, "-metadata:s:t", "mimetype=text/plain"];
+    roundtable_tests::harness::ffmpeg(
+        inputs.iter().chain(&maps).chain(&codecs).chain(&[film.to_str().unwrap()]),
+    );
+    let recording = folder.path().join("recording");
+    let recorder = relay.record(&relay.url("cinema"), &recording, &["--until-empty"]);
+    let told = publish(&relay.url("cinema"), "ann", &film, &[]).wait().expect_success();
+    recorder.wait().expect_success();
+    assert_recorded(Path::new(whole), &recording, "ann");
+    let skipped = &told.json("began")[0]["skipped"];
+    assert_eq!(
+        skipped.as_array().map(Vec::len),
+        Some(3),
+        "{skipped}: subtitles, second sound, second picture"
+    );
+}
+
+#[test]
+fn a_film_that_goes_round_has_no_break_in_time() {
+    let relay = Relay::start();
+    let folder = tempfile::tempdir().unwrap();
+    let film = Clip::new(&VP8, &OPUS).seconds(1.0).make(folder.path(), "film.webm");
+    let recording = folder.path().join("recording");
+    let recorder = relay.record(&relay.url("cinema"), &recording, &["--until-empty"]);
+    let playing = publish(&relay.url("cinema"), "ann", &film, &["--loop"]);
+    recorder.wait_json("figures", |line| line["track"] == "camera" && line["frames"].as_u64() > Some(75));
+    playing.interrupt().expect_success();
+    recorder.wait().expect_success();
+    let once = streams_of(&film);
+    let files = files_of(&recording, "ann");
+    assert_eq!(files.len(), 2, "one file for each track, however often it went round");
+    for stream in &once {
+        let (file, kept) = with_stream(&files, stream);
+        assert_eq!(file.frames_missing, 0);
+        assert_plays(&file.path);
+        for (number, frame) in kept.frames.iter().enumerate() {
+            assert_eq!(frame.hash, stream.frames[number % stream.frames.len()].hash, "frame {number}");
+        }
+        let steps: Vec<f64> = kept.frames.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
+        let (least, most) =
+            steps.iter().fold((f64::MAX, 0.0), |(a, b), step| (f64::min(a, *step), f64::max(b, *step)));
+        let frame = if stream.media == "video" { 1.0 / 30.0 } else { 0.02 };
+        // A round lasts as long as its longest track: sound ends a little after the picture here.
+        assert!(least > 0.0 && most < frame * 2.0 + 0.01, "{}: {least} {most}", stream.media);
+    }
+}
+
+#[test]
+fn an_empty_room_is_no_reason_to_wait() {
+    let relay = Relay::start();
+    let folder = tempfile::tempdir().unwrap();
+    let film = Clip::new(&VP8, &OPUS).make(folder.path(), "film.webm");
+    let began = std::time::Instant::now();
+    publish(&relay.url("cinema"), "ann", &film, &[]).wait().expect_success();
+    let took = began.elapsed().as_secs_f64();
+    assert!((1.9..6.0).contains(&took), "a film of two seconds took {took}");
+}

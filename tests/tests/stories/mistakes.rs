@@ -194,6 +194,56 @@ fn an_mp4_without_its_index_is_said_to_be_cut() {
 }
 
 #[test]
+fn a_pipe_that_carries_nothing_usable_is_said() {
+    let relay = Relay::start();
+    let folder = tempfile::tempdir().unwrap();
+    let from = |file: &Path| {
+        let mut command = publisher(&relay.url("room"));
+        fails(command.arg("-").stdin(fs::File::open(file).unwrap()))
+    };
+    // Its index comes last, and a pipe cannot be read backwards.
+    let film = Clip::new(&H264, &OPUS).make(folder.path(), "film.mp4");
+    assert_says(&from(&film), &["standard input", "moov", "frag_keyframe"]);
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    assert_says(&from(&empty), &["standard input"]);
+    let text = folder.path().join("text");
+    fs::write(&text, "words ".repeat(10_000)).unwrap();
+    assert_says(&from(&text), &["standard input", "WebM"]);
+}
+
+#[test]
+fn a_server_of_another_protocol_is_told_apart_from_none() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    tls.alpn_protocols = vec![b"doq".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto));
+    let server = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = server.local_addr().unwrap();
+    runtime.spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            let _ = incoming.await;
+        }
+    });
+    for start in TOOLS {
+        for scheme in ["https", "moqt"] {
+            let said = fails(&mut start(&format!("{scheme}://{address}/room")));
+            assert_says(&said, &["does not speak moqt-18"]);
+        }
+    }
+}
+
+#[test]
 fn the_name_of_somebody_else_is_no_crash() {
     // Two publishers of one name: in the open mode the draft lets both publish.
     let relay = Relay::start();

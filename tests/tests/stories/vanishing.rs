@@ -150,3 +150,29 @@ fn a_relay_that_is_told_to_stop_is_said_too() {
         assert_plays(&file.path);
     }
 }
+
+#[test]
+fn a_participant_who_comes_back_gets_files_of_its_own() {
+    let relay = Relay::start();
+    let folder = tempfile::tempdir().unwrap();
+    let film = Clip::new(&VP8, &OPUS).seconds(1.0).make(folder.path(), "film.webm");
+    let into = folder.path().join("recording");
+    let recorder = relay.record(&relay.url("cinema"), &into, &[]);
+    for _ in 0..2 {
+        publish(&relay.url("cinema"), "ann", &film, &[]).wait().expect_success();
+    }
+    let mut left = 0;
+    recorder.wait_stdout("second farewell", |line| {
+        left += usize::from(line.contains("\"left\""));
+        (left == 2).then_some(())
+    });
+    recorder.interrupt().expect_success();
+    let files = files_of(&into, "ann");
+    assert_eq!(files.len(), 4, "{files:?}");
+    for stream in streams_of(&film) {
+        let track = if stream.media == "video" { "camera" } else { "audio" };
+        for file in files.iter().filter(|file| file.track == track) {
+            assert_same(&stream, &streams_of(&file.path)[0]);
+        }
+    }
+}
