@@ -68,6 +68,11 @@ impl Answers {
         self.open.retain(|open| open.request != request);
     }
 
+    /// The session is gone, and all requests with it.
+    pub fn clear(&mut self) {
+        self.open.clear();
+    }
+
     /// Writes on as far as QUIC takes it. Called again whenever it has taken some.
     pub fn write(&mut self, io: &mut Io<'_>) {
         self.open.retain_mut(|open| {

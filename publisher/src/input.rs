@@ -60,22 +60,22 @@ pub struct InputConfig {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InputError {
     /// The file cannot be opened.
-    #[error("cannot open {path}: {source}{hint}", path = .path.display())]
+    #[error("cannot open {}: {reason}{hint}", .path.display())]
     Open {
         /// As given.
         path: PathBuf,
         /// Why.
-        source: Arc<io::Error>,
+        reason: Arc<io::Error>,
         /// What to do about it.
         hint: &'static str,
     },
     /// Reading failed in the middle.
-    #[error("cannot read {origin}: {source}")]
+    #[error("cannot read {origin}: {reason}")]
     Read {
         /// What.
         origin: Origin,
         /// Why.
-        source: Arc<io::Error>,
+        reason: Arc<io::Error>,
     },
     /// It is not what can be published, or not all of it.
     #[error("cannot publish {}{origin}: {error}", if *.frames > 0 { "all of " } else { "" })]
@@ -106,6 +106,8 @@ pub struct InputHeader {
     pub duration: Option<Duration>,
     /// Size of one pass, when it is known.
     pub bytes: Option<u64>,
+    /// One pass follows the other.
+    pub is_endless: bool,
 }
 
 /// What comes in.

@@ -38,7 +38,7 @@ pub enum Report<'a> {
 pub struct Figures {
     /// Time of the media.
     pub media: Duration,
-    /// Of one pass, when it is known.
+    /// Of all of it, when it has an end that is known.
     pub duration: Option<Duration>,
     /// Each track.
     pub tracks: Vec<TrackFigures>,
@@ -102,7 +102,7 @@ pub struct Display<W> {
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     at: Instant,
-    video_frames: u64,
+    frames: u64,
     bytes_sent: u64,
 }
 
@@ -122,7 +122,7 @@ impl<W: Write> Display<W> {
     /// Tells one thing.
     pub fn tell(&mut self, now: Instant, report: &Report<'_>) -> io::Result<()> {
         match report {
-            Report::Began { participant, tracks, header } => self.began(participant, tracks, header)?,
+            Report::Began { participant, tracks, header } => self.began(now, participant, tracks, header)?,
             Report::Figures(figures) => {
                 let rates = self.rates(now, figures);
                 self.figures(now, figures, rates)?;
@@ -131,12 +131,12 @@ impl<W: Write> Display<W> {
         self.out.flush()
     }
 
-    /// The last word.
-    pub fn finish(&mut self, tracks: &[(TrackName, TrackCounters)]) -> io::Result<()> {
+    /// The last word; `error` is told elsewhere as well, except to programs.
+    pub fn finish(&mut self, tracks: &[(TrackName, TrackCounters)], error: Option<&str>) -> io::Result<()> {
         self.end_line()?;
         match self.style {
             Style::Json => {
-                let line = json!({ "type": "finished", "tracks": counters_json(tracks) });
+                let line = json!({ "type": "finished", "error": error, "tracks": counters_json(tracks) });
                 writeln!(self.out, "{line}")?;
             }
             Style::Line | Style::Plain => {
@@ -154,7 +154,15 @@ impl<W: Write> Display<W> {
         self.out.flush()
     }
 
-    fn began(&mut self, participant: &str, tracks: &[CatalogTrack], header: &InputHeader) -> io::Result<()> {
+    fn began(
+        &mut self,
+        now: Instant,
+        participant: &str,
+        tracks: &[CatalogTrack],
+        header: &InputHeader,
+    ) -> io::Result<()> {
+        self.samples.push_back(Sample { at: now, frames: 0, bytes_sent: 0 });
+        self.plain_at = Some(now + PLAIN_EVERY);
         if self.style == Style::Json {
             let tracks: Vec<_> = tracks.iter().map(track_json).collect();
             let skipped = left_out(header).map(|(codec, reason)| json!({ "codec": codec, "reason": reason }));
@@ -174,17 +182,11 @@ impl<W: Write> Display<W> {
     }
 
     fn rates(&mut self, now: Instant, figures: &Figures) -> Rates {
-        let sum = |wanted: fn(TrackName) -> bool| {
-            figures
-                .tracks
-                .iter()
-                .filter(|track| wanted(track.name))
-                .map(|track| track.counters.frames)
-                .sum::<u64>()
-        };
+        // Pictures, if there are any.
         let has_video = figures.tracks.iter().any(|track| track.name.is_video());
-        let video_frames = if has_video { sum(TrackName::is_video) } else { sum(TrackName::is_audio) };
-        self.samples.push_back(Sample { at: now, video_frames, bytes_sent: figures.path.bytes_sent });
+        let counted = figures.tracks.iter().filter(|track| track.name.is_video() == has_video);
+        let frames = counted.map(|track| track.counters.frames).sum::<u64>();
+        self.samples.push_back(Sample { at: now, frames, bytes_sent: figures.path.bytes_sent });
         while self.samples.len() > 2
             && self.samples.get(1).is_some_and(|second| now.duration_since(second.at) >= WINDOW)
         {
@@ -195,7 +197,7 @@ impl<W: Write> Display<W> {
         };
         let seconds = now.duration_since(first.at).as_secs_f64();
         Rates {
-            frames_per_s: video_frames.saturating_sub(first.video_frames) as f64 / seconds,
+            frames_per_s: frames.saturating_sub(first.frames) as f64 / seconds,
             kbit_per_s: figures.path.bytes_sent.saturating_sub(first.bytes_sent) as f64 * 0.008 / seconds,
         }
     }
@@ -300,10 +302,10 @@ fn track_json(track: &CatalogTrack) -> serde_json::Value {
 
 fn counters_json(tracks: &[(TrackName, TrackCounters)]) -> serde_json::Value {
     let tracks = tracks.iter().map(|(name, counters)| {
-        let TrackCounters { frames, frame_bytes, frames_dropped, frames_unfit, objects_sent } = *counters;
+        let TrackCounters { frames, frame_bytes, frames_dropped, frames_unfit, objects } = *counters;
         json!({
             "name": name.as_str(), "frames": frames, "frame_bytes": frame_bytes,
-            "frames_dropped": frames_dropped, "frames_unfit": frames_unfit, "objects_sent": objects_sent,
+            "frames_dropped": frames_dropped, "frames_unfit": frames_unfit, "objects": objects,
         })
     });
     tracks.collect()

@@ -5,14 +5,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context as _, bail};
-use roundtable_transport::{Connection, Ended, EndedBy, drive};
+use anyhow::{Context as _, anyhow, bail};
+use roundtable_moqt::SessionError;
+use roundtable_transport::{Ended, EndedBy};
+use tokio::sync::watch;
 
 use crate::{
     input::{Input, InputConfig, Origin},
+    journey::{Arrival, NAME, travel},
     options::Options,
     progress::{Display, Style},
-    publication::{Publication, PublicationConfig},
+    publication::{Publication, PublicationConfig, Stop},
 };
 
 /// Publishes as the options say, until the media ends, the relay does, or Ctrl-C.
@@ -35,18 +38,22 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut publication = Publication::new(config, input).context("the name cannot be used")?;
     let display = Arc::new(Mutex::new(Display::new(io::stdout(), style)));
     let told = Arc::clone(&display);
-    publication.report_to(Box::new(move |now, report| {
+    publication.tell_to(Box::new(move |now, report| {
         // A terminal that is gone is no reason to stop.
         let _ = told.lock().unwrap_or_else(PoisonError::into_inner).tell(now, report);
     }));
 
-    let (connection, session) = options.connect.connect("roundtable-publisher").await?;
-    let ended = drive_until_ctrl_c(connection, session, &mut publication).await;
-    let _ = display.lock().unwrap_or_else(PoisonError::into_inner).finish(&publication.counters());
-    if let Some(failure) = publication.failure() {
-        return Err(failure.clone().into());
-    }
-    if publication.is_over() { Ok(()) } else { how_it_ended(&ended) }
+    let mut stopped = stop_at_ctrl_c(publication.stop_handle());
+    let first = tokio::select! {
+        first = options.connect.connect(NAME) => first?,
+        _ = stopped.wait_for(|stopped| *stopped) => bail!("stopped before the relay answered"),
+    };
+    let arrival = travel(Box::new(publication), first, &options.connect, stopped.clone()).await?;
+    let result = outcome(&arrival, *stopped.borrow());
+    let error = result.as_ref().err().map(|error| format!("{error:#}"));
+    let mut display = display.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = display.finish(&arrival.publication.counters(), error.as_deref());
+    result
 }
 
 /// What people see in a list of tracks.
@@ -58,22 +65,18 @@ fn label(origin: &Origin) -> Option<String> {
     }
 }
 
-async fn drive_until_ctrl_c(
-    connection: Connection,
-    session: roundtable_moqt::Session,
-    publication: &mut Publication,
-) -> Ended {
-    let stop = publication.stop_handle();
-    let signals = tokio::spawn(async move {
+/// Stops at the first Ctrl-C; the second ends the process as it is.
+fn stop_at_ctrl_c(stop: Stop) -> watch::Receiver<bool> {
+    let (sender, stopped) = watch::channel(false);
+    tokio::spawn(async move {
         wait_for_signal().await;
         stop.stop();
+        sender.send_replace(true);
         wait_for_signal().await;
-        // Asked twice: the relay notices by itself that nobody publishes any more.
+        // The relay notices by itself that nobody publishes any more.
         std::process::exit(130);
     });
-    let ended = drive(connection, session, publication).await;
-    signals.abort();
-    ended
+    stopped
 }
 
 #[cfg(unix)]
@@ -94,16 +97,30 @@ async fn wait_for_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn how_it_ended(ended: &Ended) -> anyhow::Result<()> {
-    match ended.by {
-        EndedBy::Us => bail!("the relay broke the protocol: {}", ended.reason),
-        EndedBy::Peer => match ended.code {
-            Some(roundtable_moqt::SessionError::NoError) => {
-                bail!("the relay closed the session {}", ended.reason)
-            }
-            Some(code) => bail!("the relay closed the session: {} ({code:?})", ended.reason),
-            None => bail!("the relay closed the connection: {}", ended.reason),
-        },
-        EndedBy::Network => bail!("the connection to the relay was lost: {}", ended.reason),
+fn outcome(arrival: &Arrival, was_stopped: bool) -> anyhow::Result<()> {
+    let Arrival { publication, ended, search } = arrival;
+    if let Some(failure) = publication.failure() {
+        return Err(failure.clone().into());
+    }
+    if publication.is_over() {
+        return Ok(());
+    }
+    let mut how = how_it_ended(ended);
+    if let Some(error) = search {
+        how = format!("{how}; looked for it again in vain: {error:#}");
+    } else if was_stopped {
+        how = format!("{how}; stopped while there was no relay");
+    }
+    Err(anyhow!(how))
+}
+
+fn how_it_ended(ended: &Ended) -> String {
+    let reason = if ended.reason.is_empty() { String::new() } else { format!(": {}", ended.reason) };
+    match (ended.by, ended.code) {
+        (EndedBy::Us, _) => format!("the relay broke the protocol{reason}"),
+        (EndedBy::Peer, Some(SessionError::NoError)) => format!("the relay closed the session{reason}"),
+        (EndedBy::Peer, Some(code)) => format!("the relay closed the session{reason} ({code:?})"),
+        (EndedBy::Peer, None) => format!("the relay closed the connection{reason}"),
+        (EndedBy::Network, _) => format!("the connection to the relay was lost{reason}"),
     }
 }

@@ -57,8 +57,8 @@ pub struct TrackCounters {
     pub frames_dropped: u64,
     /// Frames that could not be sent: before the first key frame, or larger than the wire allows.
     pub frames_unfit: u64,
-    /// Objects sent.
-    pub objects_sent: u64,
+    /// Objects that left, or would have if anybody had wanted them.
+    pub objects: u64,
 }
 
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl MediaTrack {
     /// It has been sent, or nobody wants it: it can be asked for from now on.
     pub fn sent(&mut self, now: Instant) {
         if let Some(Outgoing { object, .. }) = self.outgoing.pop_front() {
-            self.counters.objects_sent += 1;
+            self.counters.objects += 1;
             self.history.push(now, object);
         }
     }
@@ -183,16 +183,15 @@ impl MediaTrack {
         let newest = self.outgoing.iter().rposition(|outgoing| outgoing.object.location.object == 0);
         let keep_from = newest.filter(|at| *at > 0).unwrap_or(self.outgoing.len());
         self.is_skipping |= keep_from == self.outgoing.len();
+        let rest = self.outgoing.split_off(keep_from);
         let mut frames = 0;
         let mut last = None;
-        let dropped: Vec<Outgoing> = self.outgoing.drain(..keep_from).collect();
-        for outgoing in dropped {
-            if outgoing.object.status != Status::Normal {
-                self.outgoing.push_front(outgoing);
-            } else if last.replace(outgoing.since) != Some(outgoing.since) {
-                frames += 1;
-            }
-        }
+        self.outgoing.retain(|outgoing| {
+            let is_media = outgoing.object.status == Status::Normal;
+            frames += u64::from(is_media && last.replace(outgoing.since) != Some(outgoing.since));
+            !is_media
+        });
+        self.outgoing.extend(rest);
         self.counters.frames_dropped += frames;
         tracing::debug!(track = self.name.as_str(), frames, "the uplink is too slow");
     }

@@ -51,19 +51,19 @@ impl Default for ClientConfig {
     }
 }
 
-/// Why there is no connection: what to look at first.
+/// Why there is no connection: what to look at first. The messages are whole: no source repeats a part of them.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Not a URL that can be dialled.
     #[error("cannot use the URL: {0}")]
     Url(String),
     /// The name has no address.
-    #[error("cannot find {host}: {source}")]
+    #[error("cannot find {host}: {reason}")]
     Name {
         /// As in the URL.
         host: String,
         /// The lookup's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nobody answers.
     #[error(
@@ -92,10 +92,16 @@ pub enum ConnectError {
     Lost(String),
     /// No UDP socket.
     #[error("cannot open a UDP socket: {0}")]
-    Socket(#[from] io::Error),
+    Socket(io::Error),
     /// No decision about the server's certificate is possible.
     #[error(transparent)]
     Trust(#[from] TrustError),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        ConnectError::Socket(error)
+    }
 }
 
 /// Connects to a MoQT server. `https://` URLs are WebTransport, `moqt://` URLs raw QUIC; both default to port 443.
@@ -151,7 +157,7 @@ impl Target {
             let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             return Ok(loopback.map(|address| SocketAddr::new(address, self.port)).to_vec());
         }
-        let name_error = |source| ConnectError::Name { host: self.host.clone(), source };
+        let name_error = |reason| ConnectError::Name { host: self.host.clone(), reason };
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(name_error)?.collect();
         let first = *found.first().ok_or_else(|| name_error(io::ErrorKind::NotFound.into()))?;

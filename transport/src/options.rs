@@ -40,16 +40,16 @@ pub struct ConnectOptions {
     pub tls_disable_verify: bool,
 }
 
-/// Why there is no session, and what to do about it.
+/// Why there is no session, and what to do about it. The messages are whole: no source repeats a part of them.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// The token's file.
-    #[error("cannot read the token in {}: {source}", .path.display())]
+    #[error("cannot read the token in {}: {reason}", .path.display())]
     TokenFile {
         /// As given.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Not the file of a token.
     #[error("{} holds no token: it is empty, larger than 16 KiB or not text", .0.display())]
@@ -58,9 +58,14 @@ pub enum OptionsError {
     #[error("{error}{}", hint(.error))]
     Connect {
         /// Why.
-        #[from]
         error: ConnectError,
     },
+}
+
+impl From<ConnectError> for OptionsError {
+    fn from(error: ConnectError) -> Self {
+        OptionsError::Connect { error }
+    }
 }
 
 /// What a person could do, as a second sentence.
@@ -122,7 +127,7 @@ impl ConnectOptions {
             let token = std::env::var("ROUNDTABLE_TOKEN").unwrap_or_default();
             return Ok(Some(token.trim().to_owned()).filter(|token| !token.is_empty()).map(Bytes::from));
         };
-        let fail = |source| OptionsError::TokenFile { path: path.clone(), source };
+        let fail = |reason| OptionsError::TokenFile { path: path.clone(), reason };
         if fs::metadata(path).map_err(fail)?.len() > TOKEN_BYTES_MAX {
             return Err(OptionsError::NotAToken(path.clone()));
         }
@@ -196,6 +201,17 @@ mod tests {
         let both = ["tool", "--url", "https://a/", "--tls-sha256", &hash, "--tls-disable-verify"];
         assert!(Tool::try_parse_from(both).is_err());
         assert!(Tool::try_parse_from(["tool", "--url", "https://a/", "--tls-sha256", "abc"]).is_err());
+    }
+
+    #[test]
+    fn an_error_says_everything_once() {
+        use std::error::Error as _;
+        let unreadable =
+            options(&["--url", "https://a/", "--token-file", "/nowhere/token"]).token().unwrap_err();
+        let unreachable = ConnectError::Unreachable { host: "a".into(), port: 443 };
+        for error in [unreadable, unreachable.into()] {
+            assert!(error.source().is_none(), "{error}");
+        }
     }
 
     #[test]

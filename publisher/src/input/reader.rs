@@ -45,10 +45,10 @@ impl Reader {
             Origin::Pipe => Bytes::Pipe(io::stdin()),
             Origin::TestCard => Bytes::Memory(TEST_CARD),
             Origin::File(path) => {
-                let fail = |source: io::Error| InputError::Open {
+                let fail = |reason: io::Error| InputError::Open {
                     path: path.clone(),
-                    hint: hint(&source),
-                    source: Arc::new(source),
+                    hint: hint(&reason),
+                    reason: Arc::new(reason),
                 };
                 let file = File::open(path).map_err(fail)?;
                 let metadata = file.metadata().map_err(fail)?;
@@ -113,17 +113,17 @@ impl Reader {
                 Step::Need { offset, bytes } => match self.bytes.read(offset, bytes, &mut self.buffer) {
                     Ok([]) => demuxer.finish(),
                     Ok(bytes) => demuxer.push(bytes),
-                    Err(source) => {
+                    Err(reason) => {
                         let origin = self.config.origin.clone();
-                        return Ok(Err(InputError::Read { origin, source: Arc::new(source) }));
+                        return Ok(Err(InputError::Read { origin, reason: Arc::new(reason) }));
                     }
                 },
                 Step::Header(header) => {
                     timeline.begin_pass(&header);
                     if timeline.passes == 0 {
                         let Header { tracks, skipped, duration } = header;
-                        let bytes = self.bytes.len();
-                        let header = InputHeader { tracks, skipped, duration, bytes };
+                        let (bytes, is_endless) = (self.bytes.len(), self.config.is_loop);
+                        let header = InputHeader { tracks, skipped, duration, bytes, is_endless };
                         events.blocking_send(InputEvent::Header(header)).map_err(|_| Gone)?;
                     }
                 }

@@ -3,42 +3,58 @@
 use std::time::{Duration, Instant};
 
 use roundtable_media::{
-    catalog::{Catalog, CatalogTrack, Clock, Packaging},
+    catalog::{Catalog, CatalogTrack as Entry, Clock, Packaging},
     names::TrackName,
 };
-use roundtable_moqt::{FullTrackName, Location, Object, Session, message::RequestId};
+use roundtable_moqt::{
+    FullTrackName, Location, Object, Session,
+    message::{RequestId, TrackAlias},
+};
 
-use super::{forwards, send_on_stream};
+use super::sending::{forwards, send_on_stream};
 use crate::{history::History, track::MediaTrack};
 
-/// The newest snapshot, and who has it.
+/// Alias of the catalog; those of the media tracks follow.
+pub(super) const CATALOG_ALIAS: TrackAlias = TrackAlias(0);
+
+/// The snapshot, and who has it.
 #[derive(Debug)]
-pub(super) struct CatalogTrackState {
+pub(super) struct CatalogTrack {
     pub(super) full_name: FullTrackName,
+    pub(super) content: Catalog,
     pub(super) subscription: Option<RequestId>,
     pub(super) history: History,
-    /// The relay's subscription that the newest snapshot has been sent to.
+    /// The relay's subscription that the snapshot has been sent to.
     sent_to: Option<RequestId>,
 }
 
-impl CatalogTrackState {
-    pub(super) fn new(now: Instant, full_name: FullTrackName, catalog: &Catalog, group: u64) -> Self {
+impl CatalogTrack {
+    pub(super) fn new(now: Instant, full_name: FullTrackName, content: Catalog, group: u64) -> Self {
         let priority = Some(TrackName::Catalog.priorities().base);
-        let object = Object { priority, ..Object::stream(Location::new(group, 0), catalog.encode()) };
+        let object = Object { priority, ..Object::stream(Location::new(group, 0), content.encode()) };
         let mut history = History::new(group);
         history.push(now, object);
-        CatalogTrackState { full_name, subscription: None, history, sent_to: None }
+        CatalogTrack { full_name, content, subscription: None, history, sent_to: None }
     }
 
-    /// Sends the newest snapshot when somebody has come to want it.
-    pub(super) fn send(&mut self, _now: Instant, session: &mut Session) {
-        let wanted = self.subscription.filter(|request| forwards(session, *request));
-        if wanted.is_some() && self.sent_to != wanted {
-            self.sent_to = wanted;
-            if let Some(newest) = self.history.newest() {
-                send_on_stream(session, wanted, newest);
-            }
+    /// Sends the snapshot when somebody has come to want it.
+    pub(super) fn send(&mut self, session: &mut Session) {
+        let Some(request) = self.subscription.filter(|request| self.sent_to != Some(*request)) else {
+            return;
+        };
+        if !session.subscription(request).is_some_and(forwards) {
+            return;
         }
+        self.sent_to = Some(request);
+        if let Some(newest) = self.history.newest() {
+            send_on_stream(session, Some(request), newest);
+        }
+    }
+
+    /// Forgets the session.
+    pub(super) fn detach(&mut self) -> Option<RequestId> {
+        self.sent_to = None;
+        self.subscription.take()
     }
 }
 
@@ -57,7 +73,7 @@ pub(super) fn describe(
     let has_video = tracks.iter().any(|track| track.name.is_video());
     let describe = |track: &MediaTrack| {
         let is_video = track.name.is_video();
-        CatalogTrack {
+        Entry {
             name: track.name.as_str().to_owned(),
             namespace: None,
             packaging: if is_video { Packaging::LocFragments } else { Packaging::Loc },

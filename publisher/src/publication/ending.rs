@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use roundtable_moqt::{
-    Location, Parameters, PublishDoneCode, StreamResetCode,
+    Location, ObjectDatagram, Parameters, PublishDoneCode,
     message::{RequestId, Subscribe},
 };
 use roundtable_transport::Io;
 
-use super::{Publication, forwards, last_sent};
-use crate::track::MediaTrack;
+use super::Publication;
 
 /// How long the relay may take to get everything.
 const CONFIRM_WAIT: Duration = Duration::from_secs(3);
@@ -65,6 +64,15 @@ impl Ending {
         true
     }
 
+    /// The session was lost: the next one has to be convinced from the start.
+    pub(super) fn restart(&mut self) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Draining;
+        }
+        self.asked = None;
+        self.seen.fill(None);
+    }
+
     fn begin(&mut self, phase: Phase, now: Instant, wait: Duration) {
         self.phase = phase;
         (self.until, self.wake_at) = (now + wait, now);
@@ -106,7 +114,9 @@ impl Publication {
             }
         }
         if ending.phase == Phase::Confirming && (self.is_confirmed(io, &mut ending) || ending.until <= now) {
-            self.say_goodbye(io);
+            self.detach().say_goodbye(io.session, PublishDoneCode::TrackEnded);
+            // Offered no more.
+            self.has_offered = true;
             ending.begin(Phase::Goodbye, now, GOODBYE_WAIT);
             ending.asked = self.ask(io, 0);
             if ending.asked.is_none() {
@@ -128,22 +138,22 @@ impl Publication {
         if self.answers.count() != ending.answers || !self.answers.is_empty() {
             (ending.answers, ending.quiet_since) = (self.answers.count(), now);
         }
-        let lacks_end = |(index, track): (usize, &MediaTrack)| {
-            let is_wanted = track.subscription.is_some_and(|request| forwards(io.session, request));
-            let seen = ending.seen.get(index).copied().flatten();
-            (is_wanted && seen < last_sent(track)).then_some(index)
+        let is_behind = |(index, seen): (usize, &Option<Location>)| {
+            let track = self.tracks.get(index)?;
+            (self.is_wanted(io, track) && *seen < track.history.largest()).then_some(index)
         };
-        let Some(behind) = self.tracks.iter().enumerate().find_map(lacks_end) else {
+        // A relay that is leaving answers no questions.
+        let behind = ending.seen.iter().enumerate().find_map(is_behind);
+        let Some(behind) = behind.filter(|_| !io.session.is_going_away()) else {
             let quiet = QUIET + io.datagrams.stats().rtt;
-            ending.wake_at =
-                ending.wake_at.min(ending.quiet_since + quiet).max(now + Duration::from_millis(1));
-            return now.saturating_duration_since(ending.quiet_since) >= quiet;
+            let quiet_at = ending.quiet_since + quiet;
+            ending.wake_at = ending.wake_at.min(quiet_at).max(now + Duration::from_millis(1));
+            return quiet_at <= now;
         };
         ending.quiet_since = now;
         if ending.asked.is_none() {
-            let has_been_asked = ending.seen.get(behind).is_some_and(Option::is_some);
-            if has_been_asked {
-                // The very last datagram got lost, so the relay cannot know what it lacks before it.
+            if ending.seen.get(behind).is_some_and(Option::is_some) {
+                // Asked before: the last datagram got lost, so the relay cannot know what it lacks before it.
                 self.send_newest_again(io, behind);
             }
             ending.asked = self.ask(io, behind);
@@ -154,7 +164,7 @@ impl Publication {
     fn send_newest_again(&self, io: &mut Io<'_>, track: usize) {
         let Some(track) = self.tracks.get(track) else { return };
         if let Some(object) = track.history.newest() {
-            let bytes = roundtable_moqt::ObjectDatagram::encode(io.datagrams.prefix(), track.alias, object);
+            let bytes = ObjectDatagram::encode(io.datagrams.prefix(), track.alias, object);
             // If it is lost again, it is sent again.
             let _ = io.datagrams.send(bytes);
         }
@@ -165,18 +175,5 @@ impl Publication {
         let track = self.tracks.get(index)?.full_name.clone();
         let request = Subscribe { track, parameters: Parameters::default() };
         Some((io.session.track_status(request).ok()?, index))
-    }
-
-    /// The tracks end, then the catalog, then the participant is gone.
-    fn say_goodbye(&mut self, io: &mut Io<'_>) {
-        let of_tracks = self.tracks.iter_mut().filter_map(|track| track.subscription.take());
-        let of_catalog = self.catalog.iter_mut().filter_map(|catalog| catalog.subscription.take());
-        for request in of_tracks.chain(of_catalog) {
-            // Fails only when the request is gone.
-            let _ = io.session.publish_done(request, PublishDoneCode::TrackEnded, "");
-        }
-        if let Some(request) = self.namespace_request.take() {
-            let _ = io.session.cancel(request, StreamResetCode::Cancelled);
-        }
     }
 }
