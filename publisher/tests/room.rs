@@ -23,12 +23,6 @@ use world::{
     Making, Watcher, World, assert_whole, connect, connect_options, publication, publish, soon, until,
 };
 
-/// So long after somebody has come in, newcomers count as such: everything of theirs is asked for.
-async fn settle() {
-    // The watcher's own rule is one of time.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_arrives_frame_for_frame() {
     let folder = tempfile::tempdir().unwrap();
@@ -37,7 +31,6 @@ async fn a_film_arrives_frame_for_frame() {
     for scheme in ["https", "moqt"] {
         let world = World::new();
         let watcher = Watcher::enter(&world.url(scheme)).await;
-        settle().await;
         let film_in = publication("ann", Origin::File(file.clone()), false);
         let (publication, ended) = publish(&world.url(scheme), film_in).await;
         assert!(publication.is_over() && publication.failure().is_none(), "{ended:?}");
@@ -56,7 +49,6 @@ async fn a_key_frame_of_a_mebibyte_arrives() {
     let film = Making { frames: 12, keys: 6, key_bytes: 1 << 20, frame_bytes: 2000 }.write(&file);
     let world = World::new();
     let watcher = Watcher::enter(&world.url("https")).await;
-    settle().await;
     publish(&world.url("https"), publication("ann", Origin::File(file), false)).await;
     assert_whole(&film, &watcher.stay().await);
 }
@@ -71,7 +63,6 @@ async fn what_the_uplink_loses_is_asked_for_again_to_the_very_end() {
         let settings = Settings { up: Impairment::default().with_loss(0.1), down: Impairment::default() };
         let link = Link::start("127.0.0.1:0".parse().unwrap(), world.address, settings, seed).unwrap();
         let watcher = Watcher::enter(&world.url("https")).await;
-        settle().await;
         let url = format!("https://{}/room", link.address());
         let (publication, _) = publish(&url, publication("ann", Origin::File(file.clone()), false)).await;
         assert!(publication.is_over());
@@ -140,7 +131,6 @@ async fn a_film_that_is_cut_short_is_shown_as_far_as_it_goes_and_called_that() {
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     let world = World::new();
     let watcher = Watcher::enter(&world.url("https")).await;
-    settle().await;
     let (publication, _) = publish(&world.url("https"), publication("ann", Origin::File(file), false)).await;
     assert!(matches!(
         publication.failure(),
@@ -175,7 +165,6 @@ async fn sound_goes_on_where_the_uplink_is_too_slow_for_the_picture() {
     let settings = Settings { up, down: Impairment::delay(Duration::from_millis(10)) };
     let link = Link::start("127.0.0.1:0".parse().unwrap(), world.address, settings, 1).unwrap();
     let watcher = Watcher::enter(&world.url("https")).await;
-    settle().await;
     let url = format!("https://{}/room", link.address());
     let (publication, _) = publish(&url, publication("ann", Origin::File(file), false)).await;
     let counters = publication.counters();
@@ -195,7 +184,6 @@ async fn a_relay_that_goes_away_is_followed_without_a_gap() {
     let (here, there) = (World::new(), World::new());
     let (watcher_here, watcher_there) =
         (Watcher::enter(&here.url("https")).await, Watcher::enter(&there.url("https")).await);
-    settle().await;
     let first = connect(&here.url("https")).await;
     let film_in = Box::new(publication("ann", Origin::File(file), false));
     let connect = connect_options(&here.url("https"));

@@ -19,10 +19,13 @@ use roundtable_media::{
 };
 use roundtable_publisher::{Input, InputConfig, Origin, Publication, PublicationConfig, options::Role};
 use roundtable_relay::{
+    counters::Counters,
+    journal::Journal,
     limits::Limits,
+    meeting::{Meetings, Policy},
     relay::{Admission, Relay},
-    rights::Rights,
     scope::ScopeName,
+    token::{Keys, TokenKey},
 };
 use roundtable_subscriber::{Consumer, Mode, Room, RoomConfig, RoomEvent, TrackFilter, room::Leave};
 use roundtable_transport::{
@@ -70,7 +73,11 @@ impl World {
         let config = EndpointConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificates);
         let endpoint = Endpoint::bind(config).unwrap();
         let address = endpoint.local_addresses()[0];
-        let relay = Relay::new(Limits::default());
+        let counters = Arc::<Counters>::default();
+        let journal = Arc::new(Journal::new(None, Arc::clone(&counters)));
+        let keys = Keys::new(TokenKey::random().unwrap(), Vec::new());
+        let meetings = Arc::new(Meetings::new(Policy::Open, keys, journal, Arc::clone(&counters)));
+        let relay = Relay::new(Limits::default(), counters, meetings);
         let accepting = tokio::spawn(accept(endpoint, Arc::clone(&relay)));
         World { relay, address, accepting }
     }
@@ -89,7 +96,7 @@ async fn accept(endpoint: Endpoint, relay: Arc<Relay>) {
         let relay = Arc::clone(&relay);
         tokio::spawn(async move {
             if let Ok(connection) = incoming.accept().await {
-                relay.serve(connection, Admission { scope, rights: Rights::Open }).await;
+                relay.serve(connection, Admission { scope, token: None }).await;
             }
         });
     }
@@ -219,6 +226,7 @@ pub struct Seen {
     pub left: Vec<String>,
     pub joined: Vec<String>,
     pub gaps: usize,
+    is_following: bool,
     tracks: BTreeMap<u64, String>,
 }
 
@@ -241,6 +249,7 @@ impl Consumer for Collector {
                 let track = seen.tracks[&epoch.0].clone();
                 seen.ended.push((track, reason.to_owned()));
             }
+            RoomEvent::Following { .. } => seen.is_following = true,
             RoomEvent::Joined { participant, .. } => seen.joined.push(participant.to_string()),
             RoomEvent::Left { participant, .. } => seen.left.push(participant.to_string()),
             RoomEvent::Gap { .. } => seen.gaps += 1,
@@ -256,7 +265,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Comes into the room. Who is announced a while after has come later.
+    /// Comes into the room: misses nothing of whoever comes after.
     pub async fn enter(url: &str) -> Self {
         let (connection, session) = connect(url).await;
         let collector = Collector::default();
@@ -273,7 +282,9 @@ impl Watcher {
             drive(connection, session, &mut room).await;
             room.finish(Instant::now());
         });
-        Watcher { seen, leave, task }
+        let watcher = Watcher { seen, leave, task };
+        until("the room is followed", || watcher.seen.lock().unwrap().is_following).await;
+        watcher
     }
 
     pub fn count(&self, track: &str) -> usize {
