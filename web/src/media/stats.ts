@@ -1,10 +1,9 @@
 /** What a receiver sees of a track, in numbers for people and for the relay. Pure; times are milliseconds. */
+import { Lateness } from "./lateness";
 import type { Counters, ReceivedFrame } from "./reassemble";
 
 /** Rates are taken over this long. */
 const RATE_WINDOW_MS = 2000;
-/** The fastest way a frame took is remembered this long, as what lateness is measured against. */
-const FASTEST_WINDOW_MS = 30_000;
 /** Rates are counted in slices of this length. */
 const SLICE_MS = 100;
 
@@ -40,8 +39,7 @@ export class Stats {
   #slices: Slice[] = [];
   #previous: { readonly timestampMs: number; readonly transitMs: number } | undefined;
   #jitterMs = 0;
-  /** Ascending in time and in transit: the first is the fastest of the window. */
-  #fastest: { readonly at: number; readonly transitMs: number }[] = [];
+  #lateness = new Lateness();
   #latenessMs = 0;
 
   /** An object came, whatever became of it. */
@@ -58,7 +56,7 @@ export class Stats {
     if (!this.#previous || timestampMs > this.#previous.timestampMs) {
       if (this.#previous) this.#jitterMs += (Math.abs(transitMs - this.#previous.transitMs) - this.#jitterMs) / 16;
       this.#previous = { timestampMs, transitMs };
-      this.#latenessMs = this.#lateness(now, transitMs);
+      this.#latenessMs = this.#lateness.of(now, transitMs);
     }
     const slice = this.#slice(now);
     slice.frames += 1;
@@ -69,7 +67,7 @@ export class Stats {
   /** A new time line begins: another epoch of the publisher. */
   restart(): void {
     this.#previous = undefined;
-    this.#fastest = [];
+    this.#lateness = new Lateness();
   }
 
   /** The figures at this moment. */
@@ -88,15 +86,6 @@ export class Stats {
       bytes: this.#bytes,
       counters,
     };
-  }
-
-  #lateness(now: number, transitMs: number): number {
-    while ((this.#fastest.at(-1)?.transitMs ?? -Infinity) >= transitMs) this.#fastest.pop();
-    this.#fastest.push({ at: now, transitMs });
-    while (this.#fastest.length > 1 && now - (this.#fastest[0]?.at ?? now) > FASTEST_WINDOW_MS) this.#fastest.shift();
-    // Slowly growing transits would keep every frame of the window.
-    if (this.#fastest.length > 4096) this.#fastest.length = 2048;
-    return transitMs - (this.#fastest[0]?.transitMs ?? transitMs);
   }
 
   #slice(now: number): Slice {
