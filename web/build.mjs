@@ -1,5 +1,5 @@
 // Builds the page into a flat folder, or its tests into another:
-// `node build.mjs --out DIR | --tests DIR | --browser-tests DIR`.
+// `node build.mjs --out DIR | --tests DIR | --browser-tests DIR | --measure DIR`.
 // Names carry a hash of the content, so that the relay lets browsers keep them for ever.
 import { build } from "esbuild";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -8,8 +8,9 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [what, folder] = process.argv.slice(2);
-if (!folder || !["--out", "--tests", "--browser-tests"].includes(what)) {
-  console.error("usage: node build.mjs --out DIR | --tests DIR | --browser-tests DIR");
+const programs = { "--tests": "tests", "--browser-tests": "tests/browser", "--measure": "tests/measure" };
+if (!folder || (what !== "--out" && !(what in programs))) {
+  console.error("usage: node build.mjs --out DIR | --tests DIR | --browser-tests DIR | --measure DIR");
   process.exit(2);
 }
 await rm(folder, { recursive: true, force: true });
@@ -25,11 +26,11 @@ const shared = {
 };
 
 if (what !== "--out") {
-  const tests_dir = what === "--tests" ? "tests" : "tests/browser";
-  const tests = (await readdir(join(here, tests_dir))).filter((name) => name.endsWith(".test.ts"));
+  const from = programs[what];
+  const names = (await readdir(join(here, from))).filter((name) => name.endsWith(what === "--measure" ? ".ts" : ".test.ts"));
   await build({
     ...shared,
-    entryPoints: tests.map((name) => join(tests_dir, name)),
+    entryPoints: names.map((name) => join(from, name)),
     outdir: folder,
     outExtension: { ".js": ".mjs" },
     platform: "node",
@@ -38,20 +39,33 @@ if (what !== "--out") {
     external: ["playwright-core"],
   });
 } else {
-  const { metafile } = await build({
-    ...shared,
-    entryPoints: [
+  const names = async (entryPoints, define) => {
+    const { metafile } = await build({
+      ...shared,
+      entryPoints,
+      define,
+      outdir: folder,
+      entryNames: "[name]-[hash]",
+      target: ["chrome110", "firefox130", "safari17"],
+      minify: true,
+      metafile: true,
+    });
+    return Object.keys(metafile.outputs).map((path) => basename(path));
+  };
+  // What runs beside the page is fetched by it, by name.
+  const beside = await names([
+    { in: "src/call/worker.ts", out: "worker" },
+    { in: "src/worklet/worklet.ts", out: "worklet" },
+  ]);
+  const address = (start) => JSON.stringify(`/assets/${beside.find((name) => name.startsWith(start))}`);
+  const page = await names(
+    [
       { in: "src/main.tsx", out: "page" },
       { in: "src/style.css", out: "style" },
     ],
-    outdir: folder,
-    entryNames: "[name]-[hash]",
-    target: ["chrome110", "firefox115", "safari17"],
-    minify: true,
-    metafile: true,
-  });
-  const built = (extension) =>
-    Object.keys(metafile.outputs).map((path) => basename(path)).find((name) => name.endsWith(extension));
+    { WORKER_ADDRESS: address("worker"), WORKLET_ADDRESS: address("worklet") },
+  );
+  const built = (extension) => page.find((name) => name.endsWith(extension));
   const html = (await readFile(join(here, "index.html"), "utf8"))
     .replace("%PAGE%", built(".js"))
     .replace("%STYLE%", built(".css"));

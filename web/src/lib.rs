@@ -11,6 +11,13 @@ pub struct Asset {
     pub bytes: &'static [u8],
 }
 
+impl Asset {
+    /// True for the script of a worker, which has a content security policy of its own.
+    pub fn is_worker(&self) -> bool {
+        self.name.starts_with("worker-")
+    }
+}
+
 /// What stands at `/`.
 #[derive(Debug, Clone, Copy)]
 pub enum Page {

@@ -208,3 +208,14 @@ test("a receiver that was asleep does not play an old second", () => {
   assert.ok(buffer.figures().bufferedMs < 1000);
   assert.ok((buffer.figures().position ?? 0) > 100 * FRAME);
 });
+
+test("a film that begins again is heard from there", () => {
+  const buffer = new JitterBuffer(1);
+  const out = [new Float32Array(128)];
+  for (const from of [100_000 * FRAME, 0]) {
+    for (let frame = 0; frame < 5; frame++) buffer.push(from + frame * FRAME, [voice(frame * FRAME, FRAME)], 0);
+    for (let i = 0; i < 20; i++) buffer.pull(out);
+    assert.ok(Math.abs((buffer.figures().position ?? NaN) - from) < 5 * FRAME);
+  }
+  assert.equal(buffer.figures().lateMs, 0);
+});

@@ -269,7 +269,9 @@ test("the relay is given the past it asks for, and refused what is not ours", as
   const foreign = { ...range, track: fullTrackName(namespace("bob"), "camera") };
   const refused = await relay.ask({ type: "fetch", requestId: 11n, range: foreign, parameters: {} });
   assert.ok(refused?.type === "requestError" && refused.code === 0x10n);
-  const other = await relay.ask({ type: "subscribe", requestId: 13n, track, parameters: {} });
+  const twice = await relay.ask({ type: "subscribe", requestId: 13n, track, parameters: {} });
+  assert.ok(twice?.type === "requestError" && twice.code === 0x19n);
+  const other = await relay.ask({ type: "trackStatus", requestId: 15n, track, parameters: {} });
   assert.ok(other?.type === "requestError" && other.code === 0x3n);
   session.close();
 });
@@ -295,5 +297,24 @@ test("a FETCH tells how far it reached and whether it came whole", async () => {
   await fetch.answer({ type: "fetchOk", endOfTrack: false, end: { group: 5n, object: 1n }, parameters: {}, trackProperties: nothing });
   relay.stream(new Writer().vi64(5).vi64(message.requestId).bytes(hex("5c 05 00 01 02 beef")).finish());
   assert.deepEqual(await asked, { end: { group: 5n, object: 1n }, isWhole: true });
+  session.close();
+});
+
+test("a track that somebody waits for is published by the relay's own SUBSCRIBE", async () => {
+  const relay = new FakeRelay();
+  const session = new Session(relay.carrier);
+  const seen: boolean[] = [];
+  const asked = session.publish(track, { forward: (isWanted) => seen.push(isWanted) }, hex("30 01"));
+  const request = await relay.requests.take();
+  await request.receive();
+  const ok = await relay.ask({ type: "subscribe", requestId: 1n, track, parameters: { forward: true } });
+  assert.ok(ok?.type === "subscribeOk");
+  assert.deepEqual(ok.trackProperties, hex("30 01"));
+  await request.answer({ type: "requestError", code: 0x19n, reason: "the track has a subscription" });
+  const publication = await asked;
+  assert.equal(publication.alias, ok.alias);
+  assert.deepEqual(seen, [true]);
+  const refused = await relay.ask({ type: "subscribe", requestId: 3n, track: fullTrackName(namespace("ada"), "screen"), parameters: {} });
+  assert.ok(refused?.type === "requestError" && refused.code === 0x10n);
   session.close();
 });

@@ -72,10 +72,11 @@ async fn page(State(site): State<Arc<Site>>, Extension(via): Extension<Via>, hea
         Page::Missing(explanation) => (StatusCode::SERVICE_UNAVAILABLE, explanation),
     };
     let calls = site.calls_url(host(&headers).unwrap_or_default(), via.local.ip());
+    // The one policy of trusted types lets the page start its worker, and nothing else.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; \
          worker-src 'self'; font-src 'self'; manifest-src 'self'; connect-src 'self' {calls}; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types roundtable"
     );
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
@@ -85,11 +86,31 @@ async fn page(State(site): State<Arc<Site>>, Extension(via): Extension<Via>, hea
     (status, headers, html).into_response()
 }
 
-async fn asset(Path(name): Path<String>) -> Response {
+async fn asset(
+    State(site): State<Arc<Site>>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Response {
     match roundtable_web::asset(&name) {
+        Some(asset) if asset.is_worker() => {
+            worker(asset, &site.calls_url(host(&headers).unwrap_or_default(), via.local.ip()))
+        }
         Some(asset) => embedded(asset, "public, max-age=31536000, immutable"),
         None => nothing_here().await,
     }
+}
+
+/// A worker has the policy that it came with, not the page's. It names where calls go, which the settings may
+/// change: so it is asked for every time.
+fn worker(asset: &'static Asset, calls: &str) -> Response {
+    let policy = format!("default-src 'none'; connect-src 'self' {calls}");
+    let headers = [
+        (header::CONTENT_TYPE, asset.content_type.to_owned()),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    (headers, asset.bytes).into_response()
 }
 
 async fn favicon() -> Response {

@@ -26,6 +26,8 @@ const CONCEAL = 60 * MS;
 const BLEND = 5 * MS;
 /** Chunks that begin this close to where the last one ended follow it: time stamps are rounded. */
 const SNAP = 2 * MS;
+/** So far away it is another time line: a film that began again. */
+const OTHER_TIME = 5000 * MS;
 /** With more than this, what is too much is left out at once. */
 const BUFFERED_MAX = 1000 * MS;
 /** The last samples played, from which missing ones are made. */
@@ -96,7 +98,9 @@ export class JitterBuffer {
 
   /** Sound whose first sample has this media time. `latenessMs` is how much later than the fastest it is here. */
   push(at: number, channels: readonly Float32Array[], latenessMs: number): void {
-    if (this.#position === undefined) this.#begin(at, latenessMs);
+    const isOtherTime = Math.abs(at - (this.#position ?? at)) > OTHER_TIME;
+    if (isOtherTime) this.#chunks.length = 0;
+    if (this.#position === undefined || isOtherTime) this.#begin(at, latenessMs);
     const position = this.#position ?? at;
     const delay = at - position + latenessMs * MS;
     this.#delay += (delay - this.#delay) * SMOOTHING;

@@ -5,6 +5,7 @@
 import { Aliases, WAITING_MS_MAX } from "./aliases";
 import { ByteStream } from "./byte_stream";
 import { Ended, Refused, RequestErrorCode, SessionErrorCode, StreamResetCode, Violation } from "./error";
+import { readKeyValuePairs } from "./key_value";
 import { decodeMessage, encodeMessage, type Message, SETUP_TYPE, type Setup } from "./message";
 import { type FullTrackName, type Namespace, namespaceKey, trackKey } from "./name";
 import {
@@ -104,6 +105,8 @@ export interface Subscription extends Running {
   readonly largest: Location | undefined;
   /** Of the track, Key-Value-Pairs. */
   readonly trackProperties: Uint8Array;
+  /** True when the publisher begins a new group on request (DYNAMIC_GROUPS); else none may be asked for. */
+  readonly hasDynamicGroups: boolean;
   /**
    * Fetches from `groupsBack` groups before the largest up to where the subscription begins (draft 10.12.2). Without
    * `item`, objects come through the subscription's own handler.
@@ -113,6 +116,14 @@ export interface Subscription extends Running {
   update(parameters: Parameters): void;
 }
 
+interface Offer {
+  readonly track: FullTrackName;
+  readonly alias: bigint;
+  readonly handlers: PublicationHandlers;
+  readonly trackProperties: Uint8Array;
+  publication?: Publication;
+}
+
 interface Track {
   readonly requestId: bigint;
   readonly handlers: SubscriptionHandlers;
@@ -120,6 +131,8 @@ interface Track {
 
 /** Milliseconds a subgroup stream waits for its alias. */
 const STREAM_ALIAS_WAIT_MS = 2000;
+/** A SUBSCRIBE that made the relay refuse our PUBLISH is here by then. */
+const ASKED_FOR_WAIT_MS = 500;
 
 /** A session, from its SETUP to its end. */
 export class Session {
@@ -129,7 +142,8 @@ export class Session {
   readonly #fetches = new Map<bigint, (item: FetchItem) => void>();
   readonly #fetchEnds = new Map<bigint, (isWhole: boolean) => void>();
   readonly #running = new Set<RequestStream>();
-  readonly #publications = new Map<string, Publication>();
+  /** What we publish, or are about to. */
+  readonly #offers = new Map<string, Offer>();
   #datagrams: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #nextRequestId = 0n;
   #nextAlias = 1n;
@@ -203,6 +217,7 @@ export class Session {
       track,
       largest: answer.parameters.largestObject,
       trackProperties: answer.trackProperties,
+      hasDynamicGroups: readKeyValuePairs(answer.trackProperties).some(({ type, value }) => type === 0x30n && value === 1n),
       join: (groupsBack, item) => {
         const own = (item: FetchItem) => {
           if (item.type === "object") handlers.object(item.object);
@@ -242,7 +257,10 @@ export class Session {
     return this.#runningRequest(stream);
   }
 
-  /** Publishes a track. Resolves when the relay has agreed. `trackProperties` are Key-Value-Pairs. */
+  /**
+   * Publishes a track. Resolves when the relay has agreed; or when it has asked for the track by itself, which it does when
+   * somebody waits for it already. `trackProperties` are Key-Value-Pairs.
+   */
   async publish(
     track: FullTrackName,
     handlers: PublicationHandlers,
@@ -252,30 +270,19 @@ export class Session {
     const requestId = this.#requestId();
     const alias = this.#nextAlias;
     this.#nextAlias += 1n;
-    const stream = await this.#request({ type: "publish", requestId, track, alias, parameters, trackProperties });
-    const answer = await this.#answer(stream, "requestOk");
     const key = trackKey(track);
-    const end = (reason = "") => {
-      if (!this.#publications.delete(key)) return;
-      // TRACK_ENDED; fails only when the stream is gone.
-      stream.send({ type: "publishDone", code: 0x2n, streamCount: publication.streamCount, reason }).catch(() => {});
-      stream.finish();
-      this.#running.delete(stream);
-    };
-    const outlet = {
-      datagram: (bytes: Uint8Array<ArrayBuffer>) => this.#sendDatagram(bytes),
-      stream: (bytes: Uint8Array<ArrayBuffer>) => this.#sendStream(bytes),
-    };
-    const publication = new Publication(track, alias, handlers, outlet, end);
-    this.#publications.set(key, publication);
-    this.#watch(stream, async () => {
-      const reason = await this.#readPublication(stream, publication);
-      if (this.#publications.get(key) !== publication) return;
-      this.#publications.delete(key);
-      handlers.ended?.(reason);
-    });
-    publication.update(answer.parameters.forward ?? true, answer.parameters.newGroupRequest);
-    return publication;
+    const offer: Offer = { track, alias, handlers, trackProperties };
+    this.#offers.set(key, offer);
+    try {
+      const stream = await this.#request({ type: "publish", requestId, track, alias, parameters, trackProperties });
+      const answer = await this.#answer(stream, "requestOk");
+      return this.#established(offer, stream, answer.parameters);
+    } catch (error) {
+      const isAskedFor = error instanceof Refused && error.code === RequestErrorCode.duplicateSubscription;
+      if (isAskedFor && (await this.#askedFor(offer)) && offer.publication) return offer.publication;
+      if (this.#offers.get(key) === offer) this.#offers.delete(key);
+      throw error;
+    }
   }
 
   /** Ends the session. */
@@ -412,7 +419,19 @@ export class Session {
     const request = new RequestStream(stream, "first");
     const message = await request.receive();
     if (!message) return request.finish();
-    const answer = message.type === "fetch" ? this.#fetchAnswer(message) : RequestErrorCode.notSupported;
+    switch (message.type) {
+      case "fetch":
+        return this.#serveFetch(request, message);
+      case "subscribe":
+        return this.#serveSubscribe(request, message);
+      default:
+        await request.send({ type: "requestError", code: RequestErrorCode.notSupported, reason: "" });
+        return request.finish();
+    }
+  }
+
+  async #serveFetch(request: RequestStream, message: Message & { type: "fetch" }): Promise<void> {
+    const answer = this.#fetchAnswer(message);
     if (typeof answer === "bigint") {
       await request.send({ type: "requestError", code: answer, reason: "" });
       return request.finish();
@@ -421,16 +440,66 @@ export class Session {
     const nothing = new Uint8Array(0);
     await request.send({ type: "fetchOk", endOfTrack: false, end, parameters: {}, trackProperties: nothing });
     request.finish();
-    const writer = new Writer().vi64(5).vi64((message as Message & { type: "fetch" }).requestId);
+    const writer = new Writer().vi64(5).vi64(message.requestId);
     writeFetchItems(writer, items);
     await this.#sendStream(writer.finish());
   }
 
+  /** The relay asks for a track before our PUBLISH of it has got there. */
+  async #serveSubscribe(request: RequestStream, { track, parameters }: Message & { track: FullTrackName; parameters: Parameters }): Promise<void> {
+    const offer = this.#offers.get(trackKey(track));
+    if (!offer || offer.publication) {
+      const code = offer ? RequestErrorCode.duplicateSubscription : RequestErrorCode.doesNotExist;
+      await request.send({ type: "requestError", code, reason: "" });
+      return request.finish();
+    }
+    const { alias, trackProperties } = offer;
+    this.#running.add(request);
+    await request.send({ type: "subscribeOk", alias, parameters: {}, trackProperties });
+    this.#established(offer, request, parameters);
+  }
+
   #fetchAnswer({ range }: Message & { type: "fetch" }): FetchAnswer | bigint {
     if (range.type !== "standalone") return RequestErrorCode.notSupported;
-    const publication = this.#publications.get(trackKey(range.track));
+    const publication = this.#offers.get(trackKey(range.track))?.publication;
     if (!publication) return RequestErrorCode.doesNotExist;
     return publication.handlers.fetch?.(range.start, range.end) ?? RequestErrorCode.notSupported;
+  }
+
+  /** Both sides have agreed on a track of ours. */
+  #established(offer: Offer, stream: RequestStream, parameters: Parameters): Publication {
+    const key = trackKey(offer.track);
+    const isCurrent = () => this.#offers.get(key) === offer;
+    const end = (reason = "") => {
+      if (!isCurrent()) return;
+      this.#offers.delete(key);
+      // TRACK_ENDED; fails only when the stream is gone.
+      stream.send({ type: "publishDone", code: 0x2n, streamCount: publication.streamCount, reason }).catch(() => {});
+      stream.finish();
+      this.#running.delete(stream);
+    };
+    const outlet = {
+      datagram: (bytes: Uint8Array<ArrayBuffer>) => this.#sendDatagram(bytes),
+      stream: (bytes: Uint8Array<ArrayBuffer>) => this.#sendStream(bytes),
+    };
+    const publication = new Publication(offer.track, offer.alias, offer.handlers, outlet, end);
+    offer.publication = publication;
+    this.#watch(stream, async () => {
+      const reason = await this.#readPublication(stream, publication);
+      if (!isCurrent()) return;
+      this.#offers.delete(key);
+      offer.handlers.ended?.(reason);
+    });
+    publication.update(parameters.forward ?? true, parameters.newGroupRequest);
+    return publication;
+  }
+
+  async #askedFor(offer: Offer): Promise<boolean> {
+    const deadline = this.#config.now() + ASKED_FOR_WAIT_MS;
+    while (!offer.publication && !this.#end && this.#config.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return offer.publication !== undefined;
   }
 
   /** Follows what the relay says about a track of ours; returns why it ended. */

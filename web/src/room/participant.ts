@@ -1,161 +1,75 @@
-/** One participant as a receiver sees it: follows its catalog, receives and measures the tracks it names. */
-import { type Signal, signal } from "@preact/signals";
-import { type CatalogTrack, readCatalog } from "../media/catalog";
-import { fullTrackName, type MoqtObject, type Namespace, namespaceText, type Session, type Subscription } from "../moqt";
-import { Meter, type Second } from "./meter";
+/** One participant as the page shows it. */
+import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { AudioSource, ParticipantState, TrackFigures, VideoSource } from "../call/protocol";
 
-/** A track as the page shows it. */
-export interface TrackState {
-  readonly name: string;
-  /** What the catalog says; `undefined` for the catalog itself. */
-  readonly catalog: CatalogTrack | undefined;
-  readonly rates: Second;
-  readonly history: readonly Second[];
-  readonly objectsTotal: number;
-  /** What is wrong with it, for people. */
-  readonly problem: string | undefined;
-}
+/** Speaks when it has been loud within this time, ms: words have pauses. */
+const SPEAKING_MS = 600;
 
-/** Milliseconds to wait for a track that is announced and not there yet. */
-const RENDEZVOUS_MS = 10_000n;
+/** How the network carries it. */
+export type Quality = "good" | "fair" | "bad";
 
-/** Cancelled with {@link Participant.close}. */
 export class Participant {
-  readonly name: string;
-  /** Catalog first, then its tracks in its order. */
-  readonly tracks: Signal<readonly TrackState[]> = signal([]);
+  readonly state: Signal<ParticipantState | undefined> = signal(undefined);
+  readonly sources: Signal<readonly (VideoSource | AudioSource)[]> = signal([]);
+  readonly problem: Signal<string | undefined> = signal(undefined);
+  readonly isSpeaking: Signal<boolean> = signal(false);
+  readonly volume: Signal<number> = signal(1);
+  readonly figures: Signal<readonly TrackFigures[]> = signal([]);
+  /** Pixels of what is drawn, once it is. */
+  readonly shown: Signal<Partial<Record<VideoSource, { readonly width: number; readonly height: number }>>> = signal({});
+  /** For people: what it calls itself, else what its namespace is. */
+  readonly name: ReadonlySignal<string>;
+  readonly quality: ReadonlySignal<Quality>;
+  /** In the call, or missing since the connection was lost. */
+  isMissing = false;
+  #loudAt = -Infinity;
+  #before: ReadonlyMap<string, { readonly frames: number; readonly lost: number }> = new Map();
+  readonly #loss: Signal<number> = signal(0);
 
-  readonly #session: Session;
-  readonly #namespace: Namespace;
-  readonly #now: () => number;
-  readonly #received = new Map<string, ReceivedTrack>();
-  #isClosed = false;
-  #catalogGroup = -1n;
-
-  constructor(session: Session, namespace: Namespace, now: () => number) {
-    this.name = namespaceText(namespace);
-    this.#session = session;
-    this.#namespace = namespace;
-    this.#now = now;
-    this.#receive("catalog", undefined, (object) => this.#catalogCame(object));
+  constructor(readonly id: string) {
+    this.name = computed(() => this.state.value?.name || plainName(id));
+    this.quality = computed(() => {
+      const late = Math.max(0, ...this.figures.value.map(({ figures }) => figures.latenessMaxMs));
+      if (this.#loss.value > 0.08 || late > 400) return "bad";
+      return this.#loss.value > 0.02 || late > 150 ? "fair" : "good";
+    });
   }
 
-  /** Measures; to be called about every second. */
-  tick(): void {
-    const now = this.#now();
-    for (const track of this.#received.values()) track.tick(now);
-    this.#publish();
+  has(source: VideoSource | AudioSource): boolean {
+    return this.sources.value.includes(source);
   }
 
-  close(): void {
-    this.#isClosed = true;
-    for (const track of this.#received.values()) track.close();
+  /** True when nothing of its microphone can be heard. */
+  get isMuted(): boolean {
+    return !this.has("audio") || (this.state.value?.isMuted ?? false);
   }
 
-  #receive(name: string, catalog: CatalogTrack | undefined, object?: (object: MoqtObject) => void): void {
-    const track = new ReceivedTrack(name, catalog, this.#now(), object);
-    this.#received.set(name, track);
-    void track.subscribe(this.#session, this.#namespace);
-    this.#publish();
+  /** How loud it is now, 0 when it is silent. */
+  heard(level: number, now: number): void {
+    if (level > 0) this.#loudAt = now;
+    const isSpeaking = now - this.#loudAt < SPEAKING_MS;
+    if (isSpeaking !== this.isSpeaking.value) this.isSpeaking.value = isSpeaking;
   }
 
-  #catalogCame(object: MoqtObject): void {
-    // Objects of past groups come late; only the newest catalog is true.
-    if (object.status !== "normal" || object.location.group <= this.#catalogGroup) return;
-    this.#catalogGroup = object.location.group;
-    const own = this.#received.get("catalog");
-    readCatalog(object.payload, own?.trackProperties ?? new Uint8Array(0), object.properties).then(
-      ({ tracks }) => {
-        if (this.#isClosed || object.location.group !== this.#catalogGroup) return;
-        if (own) own.problem = undefined;
-        this.#follow(tracks);
-      },
-      (error: unknown) => {
-        if (own) own.problem = error instanceof Error ? error.message : String(error);
-        this.#publish();
-      },
-    );
-  }
-
-  #follow(tracks: readonly CatalogTrack[]): void {
-    const named = new Set(["catalog", ...tracks.map((track) => track.name)]);
-    for (const [name, track] of this.#received) {
-      if (named.has(name)) continue;
-      track.close();
-      this.#received.delete(name);
+  measured(figures: readonly TrackFigures[]): void {
+    let frames = 0;
+    let lost = 0;
+    const counts = new Map<string, { frames: number; lost: number }>();
+    for (const { track, figures: { counters } } of figures) {
+      const before = this.#before.get(track);
+      counts.set(track, { frames: counters.frames, lost: counters.framesLost });
+      if (!before) continue;
+      frames += counters.frames - before.frames;
+      lost += counters.framesLost - before.lost;
     }
-    for (const track of tracks) {
-      const known = this.#received.get(track.name);
-      if (known) known.catalog = track;
-      else this.#receive(track.name, track);
-    }
-    this.#publish();
-  }
-
-  #publish(): void {
-    this.tracks.value = [...this.#received.values()].map((track) => track.state());
+    this.#before = counts;
+    const loss = frames + lost > 0 ? Math.max(lost / (frames + lost), 0) : 0;
+    this.#loss.value += (loss - this.#loss.value) * 0.3;
+    this.figures.value = figures;
   }
 }
 
-class ReceivedTrack {
-  problem: string | undefined;
-  trackProperties: Uint8Array | undefined;
-  readonly #meter: Meter;
-  readonly #object: ((object: MoqtObject) => void) | undefined;
-  #rates: Second = { kbits: 0, objects: 0 };
-  #subscription: Subscription | undefined;
-  #isClosed = false;
-
-  constructor(
-    readonly name: string,
-    public catalog: CatalogTrack | undefined,
-    now: number,
-    object?: (object: MoqtObject) => void,
-  ) {
-    this.#meter = new Meter(now);
-    this.#object = object;
-  }
-
-  async subscribe(session: Session, namespace: Namespace): Promise<void> {
-    try {
-      const handlers = {
-        object: (object: MoqtObject) => {
-          this.#meter.add(object.payload.length + object.properties.length);
-          this.#object?.(object);
-        },
-        ended: (why: Error) => {
-          if (!this.#isClosed) this.problem = why.message;
-        },
-      };
-      const parameters = { rendezvousTimeoutMs: RENDEZVOUS_MS };
-      const subscription = await session.subscribe(fullTrackName(namespace, this.name), handlers, parameters);
-      if (this.#isClosed) return subscription.cancel();
-      this.#subscription = subscription;
-      this.trackProperties = subscription.trackProperties;
-      // Only the catalog is needed from its start: media is measured, not shown.
-      if (this.#object && subscription.largest) await subscription.join(0n);
-    } catch (error) {
-      if (!this.#isClosed) this.problem = error instanceof Error ? error.message : String(error);
-    }
-  }
-
-  tick(now: number): void {
-    this.#rates = this.#meter.tick(now);
-  }
-
-  state(): TrackState {
-    return {
-      name: this.name,
-      catalog: this.catalog,
-      rates: this.#rates,
-      history: [...this.#meter.history],
-      objectsTotal: this.#meter.objectsTotal,
-      problem: this.problem,
-    };
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#subscription?.cancel();
-  }
+/** A namespace as a name: `ada-x7k2m9` is Ada, when the end is what we put there. */
+function plainName(id: string): string {
+  return id.replace(/-[a-z0-9]{6}$/, "") || id;
 }

@@ -1,6 +1,7 @@
 /** Asks for a room. */
 import { useSignal } from "@preact/signals";
 import { isRoomName, ROOM_PATTERN } from "../room/room";
+import { text } from "./text";
 
 export function Welcome({ open }: { open: (room: string) => void }) {
   const name = useSignal("");
@@ -11,10 +12,10 @@ export function Welcome({ open }: { open: (room: string) => void }) {
   };
   return (
     <main class="welcome">
-      <h1>Who is at the table?</h1>
-      <p class="lead">Open a room to see who is in it and what arrives from them, live.</p>
+      <h1>{text.who}</h1>
+      <p class="lead">{text.welcomeLead}</p>
       <form class="card" onSubmit={submit}>
-        <label for="room">Room</label>
+        <label for="room">{text.room}</label>
         <div class="field">
           <input
             id="room"
@@ -31,13 +32,11 @@ export function Welcome({ open }: { open: (room: string) => void }) {
             aria-invalid={isWrong}
           />
           <button type="submit" disabled={isWrong}>
-            {name.value === "" ? "Open a new room" : "Open"}
+            {name.value === "" ? text.openNew : text.open}
           </button>
         </div>
         <p id="room-hint" class={isWrong ? "hint problem" : "hint"} aria-live="polite">
-          {isWrong
-            ? "A room's name has letters, digits, - and _ only, 64 at most, and is not “me”."
-            : "Letters, digits, - and _. Leave it empty for a name that nobody can guess."}
+          {isWrong ? text.roomWrong : text.roomHint}
         </p>
       </form>
     </main>

@@ -19,13 +19,14 @@ export interface RunningRelay {
   stop(): Promise<void>;
 }
 
-/** Starts a relay and waits until it is up. */
-export async function startRelay(): Promise<RunningRelay> {
+const FREE = "127.0.0.1:0";
+
+/** Starts a relay and waits until it is up: on free ports, or where another one was before. */
+export async function startRelay({ quic, http } = { quic: FREE, http: FREE }): Promise<RunningRelay> {
   const data = await mkdtemp(join(tmpdir(), "roundtable-test-"));
-  const address = "127.0.0.1:0";
   const child = run("roundtable-relay", [
     ...["--print-addresses", "--metrics", "off", "--data", data],
-    ...["--listen", address, "--http", address],
+    ...["--listen", quic, "--http", http],
   ]);
   const line = await firstLine(child);
   const addresses = JSON.parse(line) as { quic: string[]; http: string[]; certificate_sha256: string[] };

@@ -1,0 +1,3 @@
+/** Everything that runs on the audio thread. */
+import "./capture";
+import "./playback";
