@@ -163,6 +163,8 @@ impl Track {
         if let Some((location, _)) = self.end {
             self.absent.insert(location, LAST);
         }
+        // Cut to pieces, what does not exist takes more entries than before.
+        self.trim();
     }
 
     /// The largest location of an object seen or heard of; statuses do not count.

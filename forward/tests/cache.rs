@@ -78,6 +78,21 @@ fn a_second_publisher_cannot_end_the_track_of_the_first() {
 }
 
 #[test]
+fn forgetting_a_publisher_keeps_to_the_limit_of_entries() {
+    let now = Instant::now();
+    let limits = CacheLimits { entries_max: 120, ..CacheLimits::default() };
+    let mut track = Track::new(limits, &Budget::new(1 << 24), Terms::default());
+    let status = |status, at| Object { status, ..Object::datagram(at, vec![]) };
+    track.insert(now, MALLORY, &status(Status::EndOfTrack, at(0, 0)));
+    for group in 0..100 {
+        track.insert(now, ALICE, &status(Status::EndOfGroup, at(group, 1)));
+    }
+    assert_eq!(track.counters().groups_evicted, 0, "one range says what does not exist");
+    track.remove_publisher(MALLORY);
+    assert_eq!(track.counters().groups_evicted, 40, "each of a hundred groups has an end of its own");
+}
+
+#[test]
 fn priority_may_not_change_within_a_subgroup() {
     let (now, mut track) = (Instant::now(), track());
     let object = |id, priority| Object { priority, ..Object::stream(at(1, id), vec![1]) };

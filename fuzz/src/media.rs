@@ -72,7 +72,7 @@ pub fn objects(data: &[u8]) {
             }
         };
         assert!(position <= Some(at), "the track goes backwards");
-        assert!(from == Some(at) && to > from, "the cursor stands still");
+        assert!(from <= Some(at) && to > Some(at), "the cursor goes from {from:?} to {to:?} by what is at {at:?}");
         position = Some(at);
     };
     while !input.0.is_empty() {
