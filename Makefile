@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help run test check fmt bench tools web-packages
+.PHONY: help run test check fmt fuzz bench tools web-packages
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,17 @@ check: web-packages ## formatting, lints and types; no tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd web && npm run --silent check
+
+# Of each target.
+SECONDS ?= 60
+fuzz: ## look for input that breaks a decoder; SECONDS=60 of each
+	@command -v cargo-fuzz >/dev/null || { echo "cargo install cargo-fuzz, which needs a C++ compiler"; exit 1; }
+	@for target in $$(cargo fuzz list --fuzz-dir fuzz); do \
+		echo "== $$target"; \
+		mkdir -p fuzz/corpus-new/$$target fuzz/corpus/$$target; \
+		cargo fuzz run -s none --fuzz-dir fuzz $$target fuzz/corpus-new/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1; \
+	done
 
 fmt: ## format the Rust sources
 	cargo fmt --all

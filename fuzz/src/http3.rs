@@ -17,7 +17,8 @@ pub fn request(data: &[u8]) {
             let Ok(request) = now(ConnectRequest::read(&mut stream)) else { return };
             let mut wire = Vec::new();
             if request.encode(&mut wire).is_ok() {
-                let again = now(ConnectRequest::read(&mut wire.as_slice())).expect("what was read can be written");
+                let again =
+                    now(ConnectRequest::read(&mut wire.as_slice())).expect("what was read can be written");
                 assert_eq!((again.url, again.protocols), (request.url, request.protocols));
             }
         }

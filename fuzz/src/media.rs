@@ -72,7 +72,10 @@ pub fn objects(data: &[u8]) {
             }
         };
         assert!(position <= Some(at), "the track goes backwards");
-        assert!(from <= Some(at) && to > Some(at), "the cursor goes from {from:?} to {to:?} by what is at {at:?}");
+        assert!(
+            from <= Some(at) && to > Some(at),
+            "the cursor goes from {from:?} to {to:?} by what is at {at:?}"
+        );
         position = Some(at);
     };
     while !input.0.is_empty() {
@@ -146,7 +149,8 @@ fn object(input: &mut Input<'_>, base: u64) -> Object {
         writer.bytes(0x3803, &redundancy);
     }
     let len = usize::from(input.byte()) * if input.flag() { 1 } else { 16 };
-    let object = Object { properties: writer.finish(), ..Object::datagram(location, vec![input.byte(); len]) };
+    let object =
+        Object { properties: writer.finish(), ..Object::datagram(location, vec![input.byte(); len]) };
     match kind {
         14 => Object { status: Status::EndOfGroup, payload: Bytes::new(), ..object },
         15 => Object { ends_group: true, ..object },

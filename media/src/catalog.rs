@@ -387,7 +387,8 @@ fn read_track(entry: serde_json::Value, init_data: &[InitDataJson]) -> Result<Ca
         bitrate: json.bitrate.unwrap_or(0.0) as u64,
         alt_group: json.alt_group,
         render_group: json.render_group,
-        temporal_layers: json.temporal_layers.unwrap_or(1).clamp(1, 8),
+        // Only pictures have any.
+        temporal_layers: json.temporal_layers.filter(|_| codec.is_video()).unwrap_or(1).clamp(1, 8),
         clock,
         label: json.label,
     })

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -57,6 +57,8 @@ pub struct Relay {
     pub meetings: Arc<Meetings>,
     cache: Budget,
     scopes: Mutex<HashMap<ScopeName, Arc<Scope>>>,
+    /// What everybody was told when the relay began to stop.
+    leaving: OnceLock<(Arc<str>, Duration)>,
     sessions_made: AtomicU64,
     streams_made: AtomicU64,
     aliases_made: Arc<AtomicU64>,
@@ -71,6 +73,7 @@ impl Relay {
             counters,
             meetings,
             scopes: Mutex::default(),
+            leaving: OnceLock::new(),
             sessions_made: AtomicU64::new(0),
             streams_made: AtomicU64::new(0),
             aliases_made: Arc::default(),
@@ -137,6 +140,8 @@ impl Relay {
     /// Tells everybody to go elsewhere, and ends the sessions that are left after `timeout`.
     pub fn go_away(&self, uri: &str, timeout: Duration) {
         let uri: Arc<str> = uri.into();
+        // Whoever is only just coming in is told when it is in.
+        let _ = self.leaving.set((Arc::clone(&uri), timeout));
         for scope in self.scopes().values() {
             scope.tell_all(|| Order::GoAway { uri: Arc::clone(&uri), timeout });
         }
@@ -157,6 +162,9 @@ impl Relay {
         let scope = scopes.entry(name.clone()).or_insert_with(|| Arc::new(self.new_scope(name.clone())));
         let has_joined = scope.join(handle.id, Arc::clone(handle), self.limits.sessions_per_scope_max);
         let scope = has_joined.then(|| Arc::clone(scope));
+        if let (Some(_), Some((uri, timeout))) = (&scope, self.leaving.get()) {
+            handle.send(Order::GoAway { uri: Arc::clone(uri), timeout: *timeout });
+        }
         self.counters.scopes_open.set(scopes.len() as u64);
         if scope.is_none() {
             self.counters.sessions_refused.increment();
