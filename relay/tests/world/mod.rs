@@ -69,6 +69,12 @@ pub struct World {
 
 pub struct Aborted(JoinHandle<()>);
 
+impl Aborted {
+    pub fn new(task: JoinHandle<()>) -> Self {
+        Aborted(task)
+    }
+}
+
 impl Drop for Aborted {
     fn drop(&mut self) {
         self.0.abort();
@@ -170,12 +176,23 @@ impl World {
         Peer::run(self.connection(via, path).await)
     }
 
+    /// A peer in the room `room` that reaches the relay by another port.
+    pub async fn peer_through(&self, via: Via, port: u16) -> Peer {
+        let mut peer = Peer::run(self.connection_through(via, "/room", port).await);
+        peer.expect("SETUP", |event| matches!(event, Event::Ready(_)).then_some(())).await;
+        peer
+    }
+
     pub async fn connection(&self, via: Via, path: &str) -> Connection {
+        self.connection_through(via, path, self.port).await
+    }
+
+    async fn connection_through(&self, via: Via, path: &str, port: u16) -> Connection {
         let scheme = match via {
             Via::WebTransport => "https",
             Via::Quic => "moqt",
         };
-        let url = format!("{scheme}://127.0.0.1:{}{path}", self.port);
+        let url = format!("{scheme}://127.0.0.1:{port}{path}");
         let trust = Trust::Pinned(vec![self.certificates.hash().unwrap()]);
         let config = ClientConfig { trust, ..ClientConfig::default() };
         soon("a connection", connect(&url, &config)).await.unwrap()
