@@ -9,6 +9,7 @@
 //! - `web_transport`: HTTP/3 as far as the server's side of WebTransport needs it.
 //! - `options` (feature `clap`): the options with which command line tools find their relay.
 //! - [`connection`]: one session's QUIC connection, whatever carries it.
+//! - `congestion`: how much may be on its way to a peer.
 //! - [`driver`], [`app`], [`datagrams`]: the loop of one connection, what it calls, and the fast way out.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -16,6 +17,7 @@
 pub mod app;
 pub mod client;
 mod codes;
+pub mod congestion;
 pub mod connection;
 pub mod datagrams;
 pub mod driver;

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::ControllerFactory};
 
+use crate::congestion::RealTime;
+
 /// Settings of every QUIC connection, either side.
 #[derive(Clone)]
 pub struct QuicConfig {
@@ -32,8 +34,8 @@ pub struct QuicConfig {
     pub mtu_initial: u16,
     /// UDP payload that path MTU discovery tries to reach, bytes.
     pub mtu_max: u16,
-    /// Congestion controller; `None` is quinn's default.
-    pub congestion: Option<Arc<dyn ControllerFactory + Send + Sync>>,
+    /// Congestion controller.
+    pub congestion: Arc<dyn ControllerFactory + Send + Sync>,
 }
 
 impl Default for QuicConfig {
@@ -50,7 +52,7 @@ impl Default for QuicConfig {
             datagram_send_bytes_max: 64 << 10,
             mtu_initial: 1200,
             mtu_max: 1452,
-            congestion: None,
+            congestion: Arc::new(RealTime),
         }
     }
 }
@@ -73,10 +75,8 @@ impl QuicConfig {
             .datagram_receive_buffer_size(Some(self.datagram_receive_bytes_max))
             .datagram_send_buffer_size(self.datagram_send_bytes_max)
             .initial_mtu(self.mtu_initial)
-            .mtu_discovery_config(Some(mtu_discovery));
-        if let Some(congestion) = &self.congestion {
-            transport.congestion_controller_factory(congestion.clone());
-        }
+            .mtu_discovery_config(Some(mtu_discovery))
+            .congestion_controller_factory(self.congestion.clone());
         transport
     }
 }
@@ -87,7 +87,6 @@ impl fmt::Debug for QuicConfig {
             .field("idle_timeout", &self.idle_timeout)
             .field("keep_alive", &self.keep_alive)
             .field("datagram_send_bytes_max", &self.datagram_send_bytes_max)
-            .field("congestion", &self.congestion.as_ref().map(|_| "custom"))
             .finish_non_exhaustive()
     }
 }

@@ -541,7 +541,7 @@ impl quinn::congestion::Controller for Narrow {
 
 #[tokio::test]
 async fn requests_and_answers_get_through_while_datagrams_fill_the_path() {
-    let server = server_with(|config| config.quic.congestion = Some(Arc::new(Narrow)));
+    let server = server_with(|config| config.quic.congestion = Arc::new(Narrow));
     for scheme in SCHEMES {
         let (mut client, mut served) = pair(&server, scheme).await;
         // Offers more datagrams than the path takes, at every moment. QUIC sends those first; what no whole one fits
