@@ -17,8 +17,6 @@ use crate::{
     seat::{News, Seat},
 };
 
-/// A relay that was lost is looked for this long.
-const SEARCH: Duration = Duration::from_secs(30);
 /// Time between two attempts, doubled every time up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
 /// See [`PAUSE`].
@@ -39,13 +37,22 @@ pub struct Arrival {
     pub search: Option<anyhow::Error>,
 }
 
+/// Where the relay is, and how long it is looked for when it is lost.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// Where it was at first.
+    pub connect: ConnectOptions,
+    /// Zero gives up at once.
+    pub patience: Duration,
+}
+
 /// Publishes on a session, and on whatever sessions follow, until the publication is over, the relay does not want
 /// it any more or cannot be found again. `stopped` ends the search; the publication itself is stopped by its own
 /// handle.
 pub async fn travel(
     publication: Box<Publication>,
     (connection, session): (Connection, Session),
-    connect: &ConnectOptions,
+    way: &Way,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Arrival> {
     let mut seat = Seat::take(publication, connection, session);
@@ -53,7 +60,7 @@ pub async fn travel(
     // Those that were left, until the relay knows us on the present one.
     let mut left: Vec<Seat> = Vec::new();
     let arrival = loop {
-        match on_seat(&mut seat, &mut search, connect, &left).await? {
+        match on_seat(&mut seat, &mut search, way, &left).await? {
             Step::Found(found) => {
                 let (connection, session) = *found;
                 // A seat without publication has ended: it says so next, and the search begins anew.
@@ -63,14 +70,14 @@ pub async fn travel(
                 }
             }
             Step::Ended { mut publication, ended, was_sent_away } => {
-                let goes_on =
-                    (was_sent_away || is_loss(&ended)) && !publication.is_ending() && !*stopped.borrow();
-                if !goes_on {
+                let is_wanted =
+                    way.patience > Duration::ZERO && !publication.is_ending() && !*stopped.borrow();
+                if !is_wanted || !(was_sent_away || is_loss(&ended)) {
                     break Arrival { publication, ended, search: None };
                 }
                 tracing::warn!(reason = %ended.reason, "the session is lost; looking for the relay");
                 publication.detach();
-                let mut search = search.take().unwrap_or_else(|| Search::start(connect, None));
+                let mut search = search.take().unwrap_or_else(|| Search::start(way, None));
                 let found = tokio::select! {
                     found = search.found() => found.map_err(Some),
                     _ = stopped.wait_for(|stopped| *stopped) => Err(None),
@@ -104,7 +111,7 @@ enum Step {
 async fn on_seat(
     seat: &mut Seat,
     search: &mut Option<Search>,
-    connect: &ConnectOptions,
+    way: &Way,
     left: &[Seat],
 ) -> anyhow::Result<Step> {
     let mut was_sent_away = search.is_some();
@@ -125,10 +132,11 @@ async fn on_seat(
         };
         match news {
             Some(News::Announced) => left.iter().for_each(Seat::say_goodbye),
+            Some(News::GoAway(_)) if way.patience.is_zero() => {}
             Some(News::GoAway(uri)) => {
                 tracing::info!("the relay is leaving; looking for another session");
                 was_sent_away = true;
-                *search = Some(Search::start(connect, uri));
+                *search = Some(Search::start(way, uri));
             }
             Some(News::Ended(Some(publication), ended)) => {
                 return Ok(Step::Ended { publication, ended, was_sent_away });
@@ -149,11 +157,11 @@ struct Search(JoinHandle<Result<(Connection, Session), OptionsError>>);
 
 impl Search {
     /// At the URI that the relay named, and at the one we know.
-    fn start(connect: &ConnectOptions, uri: Option<String>) -> Self {
-        let known = connect.clone();
-        let named = uri.map(|url| ConnectOptions { url, ..connect.clone() });
+    fn start(way: &Way, uri: Option<String>) -> Self {
+        let Way { connect: known, patience } = way.clone();
+        let named = uri.map(|url| ConnectOptions { url, ..known.clone() });
         Search(tokio::spawn(async move {
-            let deadline = Instant::now() + SEARCH;
+            let deadline = Instant::now() + patience;
             let mut pause = PAUSE;
             let mut attempts = named.iter().chain([&known]).cycle();
             loop {

@@ -4,11 +4,12 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher as _, Hasher as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
 use roundtable_media::names::{RELAY_NAMESPACE, TrackName};
-use roundtable_transport::ConnectOptions;
+use roundtable_transport::{ConnectOptions, options::parse_duration};
 
 use crate::input::Origin;
 
@@ -39,6 +40,10 @@ pub struct Options {
     /// What the picture and its sound are to the others
     #[arg(long = "as", value_name = "WHAT", default_value = "camera")]
     pub role: Role,
+
+    /// How long a relay that was lost is looked for, to go on where we were; 0 gives up at once
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub reconnect: Duration,
 
     /// Say everything as JSON, one object a line
     #[arg(long)]

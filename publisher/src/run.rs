@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     input::{Input, InputConfig, Origin},
-    journey::{Arrival, NAME, travel},
+    journey::{Arrival, NAME, Way, travel},
     options::Options,
     progress::{Display, Style},
     publication::{Publication, PublicationConfig, Stop},
@@ -48,7 +48,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         first = options.connect.connect(NAME) => first?,
         _ = stopped.wait_for(|stopped| *stopped) => bail!("stopped before the relay answered"),
     };
-    let arrival = travel(Box::new(publication), first, &options.connect, stopped.clone()).await?;
+    let way = Way { connect: options.connect, patience: options.reconnect };
+    let arrival = travel(Box::new(publication), first, &way, stopped.clone()).await?;
     let result = outcome(&arrival, *stopped.borrow());
     let error = result.as_ref().err().map(|error| format!("{error:#}"));
     let mut display = display.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,11 @@ use std::{
 
 use roundtable_moqt::RequestErrorCode;
 use roundtable_publisher::{
-    Origin, input::InputError, journey::travel, progress::Report, publication::PublicationError,
+    Origin,
+    input::InputError,
+    journey::{Way, travel},
+    progress::Report,
+    publication::PublicationError,
 };
 use roundtable_tests::link::{Direction, Impairment, Link, Settings};
 use tokio::sync::watch;
@@ -186,9 +190,9 @@ async fn a_relay_that_goes_away_is_followed_without_a_gap() {
         (Watcher::enter(&here.url("https")).await, Watcher::enter(&there.url("https")).await);
     let first = connect(&here.url("https")).await;
     let film_in = Box::new(publication("ann", Origin::File(file), false));
-    let connect = connect_options(&here.url("https"));
+    let way = Way { connect: connect_options(&here.url("https")), patience: Duration::from_secs(20) };
     let (_stop, stopped) = watch::channel(false);
-    let travelling = tokio::spawn(async move { travel(film_in, first, &connect, stopped).await });
+    let travelling = tokio::spawn(async move { travel(film_in, first, &way, stopped).await });
     until("some frames", || watcher_here.count("camera") > 20).await;
     here.relay.go_away(&there.url("https"), Duration::from_secs(5));
     let arrival = soon("the end of the film", travelling).await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
-use roundtable_transport::ConnectOptions;
+use roundtable_transport::{ConnectOptions, options::parse_duration};
 
 use crate::filter::TrackFilter;
 
@@ -30,7 +30,7 @@ pub struct Options {
     pub tracks: Option<TrackFilter>,
 
     /// Stop after so long: 90, 90s, 5m, 1h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
 
     /// Stop when the last participant has left
@@ -46,33 +46,9 @@ pub struct Options {
     pub verbose: u8,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" => 60.0,
-        "h" => 3600.0,
-        other => return Err(format!("{other:?} is no unit of time: write ms, s, m or h")),
-    };
-    let number: f64 = number.parse().map_err(|_| "write a number, such as 90, 5m or 1.5h".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_with_their_units() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for text in ["", "h", "5 d", "-1", "1e400"] {
-            assert!(duration(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn recording_and_playing_exclude_each_other() {

@@ -1,6 +1,10 @@
 //! The options with which every command line tool of Roundtable finds its relay, and what to do when it does not.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use roundtable_moqt::{
@@ -139,6 +143,21 @@ impl ConnectOptions {
     }
 }
 
+/// Reads a length of time as command lines have it: 90, 90s, 5m, 1.5h, 250ms.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("{other:?} is no unit of time: write ms, s, m or h")),
+    };
+    let number: f64 = number.parse().map_err(|_| "write a number, such as 90, 5m or 1.5h".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
 fn session_config(connection: &Connection, token: Option<Bytes>, name: &'static str) -> Config {
     let target = connection.setup_target();
     let setup = Setup {
@@ -201,6 +220,16 @@ mod tests {
         let both = ["tool", "--url", "https://a/", "--tls-sha256", &hash, "--tls-disable-verify"];
         assert!(Tool::try_parse_from(both).is_err());
         assert!(Tool::try_parse_from(["tool", "--url", "https://a/", "--tls-sha256", "abc"]).is_err());
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        for text in ["", "h", "5 d", "-1", "1e400"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -22,9 +22,14 @@ impl Relay {
 
     /// The same with more flags.
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", arguments)
+    }
+
+    /// The same where another relay has been: for those who look for it again.
+    pub fn start_at(quic: &str, arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = tool("roundtable-relay");
-        command.args(["--print-addresses", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(["--print-addresses", "--listen", quic, "--http", "127.0.0.1:0"]);
         command.args(["--metrics", "off", "--data"]).arg(data.path().join("data")).args(arguments);
         let process = Process::start("relay", &mut command);
         let addresses: serde_json::Value =

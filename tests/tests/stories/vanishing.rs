@@ -8,7 +8,7 @@ use roundtable_tests::harness::{Clip, frames_of, lines_of};
 /// A recorded room in which a film plays, so far that these many pictures have been recorded.
 fn playing(relay: &Relay, film: &Path, into: &Path, pictures: u64) -> (Process, Process) {
     let recorder = relay.record(&relay.url("cinema"), into, &["--until-empty"]);
-    let film = publish(&relay.url("cinema"), "ann", film, &[]);
+    let film = publish(&relay.url("cinema"), "ann", film, &["--reconnect", "0"]);
     recorder
         .wait_json("figures", |line| line["track"] == "camera" && line["frames"].as_u64() >= Some(pictures));
     (recorder, film)
@@ -149,6 +149,33 @@ fn a_relay_that_is_told_to_stop_is_said_too() {
         assert_eq!(file.end.as_ref().unwrap()["type"], "file_end");
         assert_plays(&file.path);
     }
+}
+
+#[test]
+fn a_relay_that_comes_back_is_found_again_and_the_film_goes_on() {
+    let relay = Relay::start();
+    let address = relay.quic().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than it takes to notice that a relay is dead.
+    let film = Clip::new(&VP8, &OPUS).seconds(14.0).make(folder.path(), "film.webm");
+    let before = relay.record(&relay.url("cinema"), &folder.path().join("before"), &[]);
+    let publisher = publish(&relay.url("cinema"), "ann", &film, &[]);
+    let shown = |line: &serde_json::Value| line["track"] == "camera" && line["frames"].as_u64() >= Some(45);
+    before.wait_json("figures", shown);
+    relay.kill();
+    let relay = Relay::start_at(&address, &[]);
+    let after = relay.record(&relay.url("cinema"), &folder.path().join("after"), &["--until-empty"]);
+    publisher.wait().expect_success();
+    after.wait().expect_success();
+    let files = files_of(&folder.path().join("after"), "ann");
+    assert_eq!(files.len(), 2);
+    for stream in &streams_of(&film) {
+        let (_, kept) = with_stream(&files, stream);
+        let last = |stream: &Stream| stream.frames.last().unwrap().hash.clone();
+        assert_eq!(last(&kept), last(stream), "the end was missed");
+        assert!(kept.frames.len() > 25, "{} frames", kept.frames.len());
+    }
+    before.kill();
 }
 
 #[test]
