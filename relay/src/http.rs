@@ -15,4 +15,6 @@ pub struct Via {
     pub peer: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
+    /// It speaks TLS.
+    pub is_https: bool,
 }

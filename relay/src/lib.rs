@@ -9,11 +9,14 @@
 //! | [`id`], [`clock`] | names of users, rooms and the rest; the time of day |
 //! | [`doors`] | who may come in at all, decided on Host, :authority and Origin |
 //! | [`accept`] | who is let in to a call |
+//! | [`api`] | the JSON API: signing in, rooms, calls, history |
+//! | [`password`], [`rate`] | passwords, slow on purpose; how often somebody may do something |
 //! | [`http`] | the page, health, the certificate's hash; metrics on a listener of their own |
 //! | [`start`] | brings everything up in order, and down again |
 //! | [`token`] | signed tokens: who somebody is and what they may do, for minutes |
 //! | [`rights`] | what a session may do, checked in one place |
 //! | [`meeting`], [`journal`] | the people in rooms while they are there, and what is written down of it |
+//! | [`call`] | ringing people, and what comes of it |
 //! | [`limits`], [`counters`] | how much of everything, and what happened |
 //! | [`relay`], [`scope`] | what all sessions share, and what those of one room share |
 //! | [`session`] | one session: what its peer asks, and what waits for it |
@@ -23,6 +26,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod accept;
+pub mod api;
+pub mod call;
 pub mod certificate;
 pub mod clock;
 pub mod config;
@@ -35,6 +40,8 @@ pub mod id;
 pub mod journal;
 pub mod limits;
 pub mod meeting;
+pub mod password;
+pub mod rate;
 pub mod refusal;
 pub mod relay;
 pub mod rights;

@@ -18,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     accept::{self, Addresses},
+    api::{self, Api, rates::Rates},
+    call::Calls,
     certificate::Store as CertificateStore,
     config::{
         Config, Log,
@@ -83,13 +85,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         certificate: Arc::clone(&certificate),
         quic: quic.clone(),
     });
-    let router = page::router(site);
+    let api = Arc::new(Api {
+        doors: Arc::clone(&doors),
+        store: store.clone(),
+        meetings: Arc::clone(&people.meetings),
+        calls: Arc::new(Calls::new(Arc::clone(&people.meetings))),
+        sign_in: config.sign_in,
+        sign_up: config.sign_up,
+        trusted_proxies: config.trusted_proxies.clone(),
+        rates: Rates::default(),
+    });
+    let router = page::router(site, api::router(Arc::clone(&api)));
+    let tending_people = people::tend(&api);
     for (socket, listener) in pages.into_iter().zip(&page_listeners) {
         let manner = manner(&config, SocketAddr::new(listener.ip, listener.port), &doors, &certificate)?;
         tasks.spawn(server::serve(socket, manner, router.clone(), stop.clone()));
     }
     let relay = Relay::new(config.limits.clone(), people.counters, Arc::clone(&people.meetings));
-    let tending_people = tokio::spawn(Arc::clone(&people.meetings).tend());
     // Written to the end: what happens while everybody leaves is history too.
     let (last_word, no_more) = watch::channel(false);
     let journal = tokio::spawn(Arc::clone(people.meetings.journal()).keep(no_more));
@@ -123,7 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping");
     while tasks.join_next().await.is_some() {}
     tending.abort();
-    tending_people.abort();
+    drop(tending_people);
     let _ = last_word.send(true);
     let _ = journal.await;
     store.close().await;

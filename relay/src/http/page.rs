@@ -32,8 +32,8 @@ pub struct Site {
     pub quic: Vec<SocketAddr>,
 }
 
-/// The page, health, the certificate's hash, the API.
-pub fn router(site: Arc<Site>) -> Router {
+/// The page, health, the certificate's hash, and `api`.
+pub fn router(site: Arc<Site>, api: Router) -> Router {
     let doors = Arc::clone(&site.doors);
     let router = Router::new()
         .route("/", get(page))
@@ -44,7 +44,8 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/certificate.sha256", get(certificate_hashes))
         .route("/api/relay", get(relay))
         .fallback(nothing_here)
-        .with_state(site);
+        .with_state(site)
+        .merge(api);
     guard::guarded(router, doors)
 }
 

@@ -95,7 +95,7 @@ async fn connection(
     watcher: Watcher,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let via = Via { peer, local: stream.local_addr()? };
+    let via = Via { peer, local: stream.local_addr()?, is_https: false };
     match manner {
         Manner::Plain => requests(stream, via, router, watcher).await,
         Manner::BehindProxy(proxies) if proxies.contains(&peer.ip().to_canonical()) => {
@@ -107,6 +107,7 @@ async fn connection(
             timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await??;
             if first == [TLS_HANDSHAKE] {
                 let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+                let via = Via { is_https: true, ..via };
                 requests(stream, via, router, watcher).await
             } else {
                 requests(stream, via, redirects, watcher).await

@@ -45,6 +45,15 @@ impl Bans {
         self.spans.get(who).is_some_and(|(since, _)| made_at <= *since)
     }
 
+    /// Users who are kept out, and since when.
+    pub fn users(&self) -> Vec<(UserId, UnixMs)> {
+        let users = self.spans.iter().filter_map(|(who, (since, _))| match who {
+            Banned::User(user) => Some((user.clone(), *since)),
+            Banned::Participant(_) | Banned::Everybody => None,
+        });
+        users.collect()
+    }
+
     /// Forgets what has ended.
     pub fn tick(&mut self, now: UnixMs) {
         self.spans.retain(|_, (_, until)| *until > now);

@@ -18,14 +18,14 @@ use super::{
 use crate::{
     clock::UnixMs,
     counters::Counters,
-    id::{NoRandomness, ParticipantId, RoomId, SignInId, UserId},
+    id::{CallId, NoRandomness, ParticipantId, RoomId, SignInId, UserId},
     journal::Journal,
     rights::Rights,
     scope::{Keeps, OwnTrack, Scope, ScopeName},
     session::{Handle, Order},
     store::{
         calls::Entry,
-        rooms::{Ban, Banned},
+        rooms::{Ban, Banned, RoomKind},
     },
     token::{Keys, MediaToken, TOKEN_SPAN_MAX, TokenError},
 };
@@ -317,20 +317,15 @@ impl Meetings {
         self.len() == 0
     }
 
-    /// The meeting in a room, begun with `settings` if there is none.
-    pub fn open_meeting(
-        &self,
-        now: UnixMs,
-        room: &RoomId,
-        settings: Settings,
-    ) -> Result<Arc<Meeting>, Denied> {
-        self.ensure(now, room, settings, true)
+    /// The meeting in a room, begun if there is none. How the room is set may have to be read: [`Meetings::load`].
+    pub fn open_meeting(&self, now: UnixMs, room: &RoomId) -> Result<Arc<Meeting>, Denied> {
+        self.ensure(now, room, false)
     }
 
     fn open_by_token(&self, now: UnixMs, room: &RoomId) -> Result<Arc<Meeting>, Denied> {
         let is_known = self.meeting(room).is_some();
         let unread = lock(&self.unread).clone();
-        let meeting = self.ensure(now, room, Settings::default(), unread.is_none())?;
+        let meeting = self.ensure(now, room, unread.is_none())?;
         if let (false, Some(unread)) = (is_known, unread) {
             // Gone only when the relay ends.
             let _ = unread.send(room.clone());
@@ -338,13 +333,7 @@ impl Meetings {
         Ok(meeting)
     }
 
-    fn ensure(
-        &self,
-        now: UnixMs,
-        room: &RoomId,
-        settings: Settings,
-        is_loaded: bool,
-    ) -> Result<Arc<Meeting>, Denied> {
+    fn ensure(&self, now: UnixMs, room: &RoomId, is_loaded: bool) -> Result<Arc<Meeting>, Denied> {
         let mut by_room = lock(&self.by_room);
         if let Some(meeting) = by_room.get(room) {
             return Ok(Arc::clone(meeting));
@@ -353,7 +342,7 @@ impl Meetings {
             return Err(Denied::TooManyRooms);
         }
         let (journal, counters) = (Arc::clone(&self.journal), Arc::clone(&self.counters));
-        let meeting = Arc::new(Meeting::new(room.clone(), settings, is_loaded, journal, counters, now));
+        let meeting = Arc::new(Meeting::new(room.clone(), is_loaded, journal, counters, now));
         by_room.insert(room.clone(), Arc::clone(&meeting));
         Ok(meeting)
     }
@@ -436,6 +425,25 @@ impl Meetings {
         self.change(now, meeting, |roster| roster.remove(now, participant, cut))
     }
 
+    /// The call that goes on in a meeting; begun if there is none.
+    pub fn begin_call(
+        &self,
+        now: UnixMs,
+        meeting: &Arc<Meeting>,
+        kind: RoomKind,
+        caller: Option<&UserId>,
+    ) -> Result<CallId, NoRandomness> {
+        let call = meeting.begin_call(now, kind, caller)?;
+        self.schedule(meeting);
+        Ok(call)
+    }
+
+    /// Nobody is rung for a call any more.
+    pub fn stop_ringing(&self, now: UnixMs, meeting: &Arc<Meeting>, call: &CallId, is_answered: bool) {
+        meeting.stop_ringing(now, call, is_answered);
+        self.schedule(meeting);
+    }
+
     /// Ends a meeting for everybody: whoever is there goes, and no token of before lets anybody back in.
     pub fn end(&self, now: UnixMs, meeting: &Arc<Meeting>) {
         self.ban(now, &meeting.id, Banned::Everybody, Some(now.after(TOKEN_SPAN_MAX)));
@@ -456,6 +464,11 @@ impl Meetings {
         if let Some(bans) = lock(&self.bans_by_room).get_mut(room) {
             bans.remove(who);
         }
+    }
+
+    /// Users who may not come back, and since when.
+    pub fn banned_users(&self, room: &RoomId) -> Vec<(UserId, UnixMs)> {
+        lock(&self.bans_by_room).get(room).map(Bans::users).unwrap_or_default()
     }
 
     /// What was decided before this relay was started.
@@ -499,15 +512,21 @@ impl Meetings {
 
     /// The user has a seat in some meeting, with a session.
     pub fn is_in_a_meeting(&self, user: &UserId) -> bool {
+        !self.in_meetings(std::slice::from_ref(user)).is_empty()
+    }
+
+    /// Who of these has a seat in some meeting, with a session.
+    pub fn in_meetings(&self, users: &[UserId]) -> HashSet<UserId> {
         let meetings: Vec<Arc<Meeting>> = lock(&self.by_room).values().cloned().collect();
-        meetings.iter().any(|meeting| {
+        let mut found = HashSet::new();
+        for meeting in meetings {
             meeting.read(|roster| {
-                let mut seats = roster.seats().values();
-                seats.any(|seat| {
-                    seat.person.user.as_ref() == Some(user) && seat.sessions > 0 && !seat.is_waiting
-                })
-            })
-        })
+                let seats = roster.seats().values().filter(|seat| seat.sessions > 0 && !seat.is_waiting);
+                let theirs = seats.filter_map(|seat| seat.person.user.as_ref());
+                found.extend(theirs.filter(|user| users.contains(user)).cloned());
+            });
+        }
+        found
     }
 
     /// Tells a user of their calls, on every device, those that come later too: a snapshot on the track `inbox` of

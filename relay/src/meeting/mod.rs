@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 pub use self::{
     meetings::{Admitted, Denied, Meetings, Place, Policy},
     one::Meeting,
+    roster::Roster,
 };
 use crate::{
     clock::UnixMs,

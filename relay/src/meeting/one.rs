@@ -88,14 +88,13 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 impl Meeting {
     pub(super) fn new(
         id: RoomId,
-        settings: Settings,
         is_loaded: bool,
         journal: Arc<Journal>,
         counters: Arc<Counters>,
         now: UnixMs,
     ) -> Self {
         let state = State {
-            roster: Roster::new(settings),
+            roster: Roster::new(Settings::default()),
             scope: Weak::new(),
             handles: HashMap::new(),
             chat: Chat::default(),
@@ -112,6 +111,11 @@ impl Meeting {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the room is set has been read.
+    pub fn is_loaded(&self) -> bool {
+        self.state().is_loaded
     }
 
     /// Reads the roster.

@@ -488,6 +488,17 @@ impl Roster {
         self.changes.push_back(Change::Roster);
     }
 
+    /// Makes a user a host whenever they come, or no longer.
+    pub fn set_host(&mut self, now: UnixMs, user: UserId, is_host: bool) {
+        let mut settings = self.settings.clone();
+        if is_host {
+            settings.hosts.insert(user);
+        } else {
+            settings.hosts.remove(&user);
+        }
+        self.set(now, settings);
+    }
+
     /// It is recorded since then, or not any more.
     pub fn set_recording(&mut self, since: Option<UnixMs>) {
         if self.recording != since {

@@ -1,8 +1,11 @@
 //! The people of before: what the database and the keys say about them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
+    api::Api,
     clock::UnixMs,
     config::{Config, options::SignIn},
     counters::Counters,
@@ -46,4 +49,24 @@ pub(super) async fn begin(config: &Config, data: &DataFolder, store: Store) -> a
         meetings.set_guarded(&room, true);
     }
     Ok(People { counters, meetings: Arc::new(meetings) })
+}
+
+/// What goes on by itself about people; ends when dropped.
+pub(super) fn tend(api: &Arc<Api>) -> JoinSet<()> {
+    const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
+    let (unread, to_read) = mpsc::unbounded_channel();
+    api.meetings.on_unread(unread);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&api.meetings).tend());
+    tasks.spawn(Arc::clone(&api.calls).tend());
+    tasks.spawn(Arc::clone(api).load_unread(to_read));
+    let api = Arc::clone(api);
+    tasks.spawn(async move {
+        let mut interval = tokio::time::interval(TIDY_INTERVAL);
+        loop {
+            interval.tick().await;
+            api.tidy().await;
+        }
+    });
+    tasks
 }

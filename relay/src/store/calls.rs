@@ -2,6 +2,7 @@
 
 use super::{
     Store, StoreError,
+    messages::{Message, insert_message},
     rooms::{Banned, RoomKind, insert_ban},
     words,
 };
@@ -108,6 +109,17 @@ pub enum Entry {
         call: CallId,
         /// When.
         at: UnixMs,
+    },
+    /// Somebody said something that is kept.
+    Said {
+        /// Where.
+        room: RoomId,
+        /// In which call.
+        call: Option<CallId>,
+        /// What.
+        message: Message,
+        /// How long it is kept.
+        until: UnixMs,
     },
     /// Somebody may not come back to a room.
     Banned {
@@ -261,6 +273,9 @@ async fn write(connection: &mut sqlx::AnyConnection, entry: &Entry) -> Result<()
             ] {
                 sqlx::query(statement).bind(at.0).bind(call.as_str()).execute(&mut *connection).await?;
             }
+        }
+        Entry::Said { room, call, message, until } => {
+            insert_message(connection, room, call.as_ref(), message, *until).await?;
         }
         Entry::Banned { room, who, at, until } => insert_ban(connection, *at, room, who, *until).await?,
     }

@@ -38,6 +38,8 @@ pub struct PastCall {
     pub outcome: Option<Outcome>,
     /// Who rang.
     pub caller: Option<KnownUser>,
+    /// When it became a part of this user's history: for going on to older ones.
+    pub at: UnixMs,
     /// When it rang, or the first came.
     pub started_at: UnixMs,
     /// When the last left; nothing while it goes on.
@@ -116,7 +118,7 @@ impl Store {
             wanted.before.as_ref().map_or((i64::MAX, "~"), |(at, call)| (at.0, call.as_str()));
         let rows = sqlx::query(
             "SELECT calls.id, room_id, room_name, calls.kind, caller_id, started_at, ended_at, is_interrupted, \
-             part, outcome, users.name AS caller_name \
+             part, outcome, call_users.at, users.name AS caller_name \
              FROM call_users JOIN calls ON calls.id = call_users.call_id LEFT JOIN users ON users.id = caller_id \
              WHERE call_users.user_id = $1 AND hidden_at IS NULL \
              AND (call_users.at < $2 OR (call_users.at = $2 AND calls.id < $3)) \
@@ -146,7 +148,7 @@ impl Store {
     pub async fn past_call(&self, user: &UserId, call: &CallId) -> Result<Option<PastCall>, StoreError> {
         let row = sqlx::query(
             "SELECT calls.id, room_id, room_name, calls.kind, caller_id, started_at, ended_at, is_interrupted, \
-             part, outcome, users.name AS caller_name \
+             part, outcome, call_users.at, users.name AS caller_name \
              FROM call_users JOIN calls ON calls.id = call_users.call_id LEFT JOIN users ON users.id = caller_id \
              WHERE call_users.user_id = $1 AND calls.id = $2 AND hidden_at IS NULL",
         )
@@ -249,6 +251,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<PastCall, StoreError> {
         part: row.column("part")?,
         outcome: row.column("outcome")?,
         caller: caller.zip(caller_name).map(|(id, name)| KnownUser { id, name }),
+        at: row.column("at")?,
         started_at: row.column("started_at")?,
         ended_at: row.column("ended_at")?,
         is_interrupted: row.column("is_interrupted")?,

@@ -42,32 +42,6 @@ impl Message {
 }
 
 impl Store {
-    /// Keeps a message until then.
-    pub async fn insert_message(
-        &self,
-        room: &RoomId,
-        call: Option<&CallId>,
-        message: &Message,
-        ends_at: UnixMs,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO messages (room_id, number, call_id, participant_id, user_id, name, text, sent_at, ends_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(room.as_str())
-        .bind(message.number)
-        .bind(call.map(CallId::as_str))
-        .bind(message.participant.as_str())
-        .bind(message.user.as_ref().map(UserId::as_str))
-        .bind(&message.name)
-        .bind(&message.text)
-        .bind(message.at.0)
-        .bind(ends_at.0)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
     /// The latest kept messages of a room, in their order.
     pub async fn latest_messages(
         &self,
@@ -118,4 +92,31 @@ impl Store {
             sqlx::query("DELETE FROM messages WHERE ends_at <= $1").bind(now.0).execute(&self.pool).await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Keeps a message until then. Nothing happens when it is kept already.
+pub(super) async fn insert_message(
+    connection: &mut sqlx::AnyConnection,
+    room: &RoomId,
+    call: Option<&CallId>,
+    message: &Message,
+    ends_at: UnixMs,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO messages (room_id, number, call_id, participant_id, user_id, name, text, sent_at, ends_at) \
+         VALUES ($1, $2, $3, $4, (SELECT id FROM users WHERE id = $5), $6, $7, $8, $9) \
+         ON CONFLICT (room_id, number) DO NOTHING",
+    )
+    .bind(room.as_str())
+    .bind(message.number)
+    .bind(call.map(CallId::as_str))
+    .bind(message.participant.as_str())
+    .bind(message.user.as_ref().map(UserId::as_str))
+    .bind(&message.name)
+    .bind(&message.text)
+    .bind(message.at.0)
+    .bind(ends_at.0)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -323,7 +323,7 @@ async fn history_is_searched_and_paged() {
         let wanted = Wanted { before: before.clone(), limit: 4, ..Wanted::default() };
         let page = store.history(&ada, &wanted).await.unwrap();
         let Some(last) = page.last() else { break };
-        before = Some((last.started_at, last.id.clone()));
+        before = Some((last.at, last.id.clone()));
         seen.extend(page.into_iter().map(|call| call.id));
     }
     assert_eq!(seen.len(), 25, "every call once, also those of the same moment");
@@ -391,7 +391,13 @@ async fn somebody_who_is_forgotten_leaves_no_name_behind() {
     };
     let room = RoomId::new("room").unwrap();
     for (number, user) in [(1, &ada), (2, &bob)] {
-        store.insert_message(&room, Some(&call("one")), &message(number, user), later(100)).await.unwrap();
+        let said = Entry::Said {
+            room: room.clone(),
+            call: Some(call("one")),
+            message: message(number, user),
+            until: later(100),
+        };
+        store.write(&[said.clone(), said]).await.unwrap();
     }
     assert!(store.delete_user(&ada).await.unwrap());
     let seen = store.past_call(&bob, &call("one")).await.unwrap().unwrap();
