@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use roundtable_tests::{
-    harness::{Clip, Process, Relay, publisher, streams_of},
+    harness::{Clip, Frame, Process, Relay, publisher, streams_of},
     link::{Counters, Direction, Impairment, Settings, parse_duration},
     quality::{Watched, watch},
 };
@@ -71,11 +71,11 @@ fn time(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time, such as 50ms".to_owned())
 }
 
-/// A film and when its frames are to be seen and heard.
+/// A film and what is in it.
 struct Film {
     path: std::path::PathBuf,
-    video: Vec<f64>,
-    audio: Vec<f64>,
+    video: Vec<Frame>,
+    audio: Vec<Frame>,
 }
 
 fn main() {
@@ -129,11 +129,11 @@ fn film(folder: &Path, seconds: f64) -> Film {
     let clip = Clip::new(&video, &audio).size("640x360").seconds(seconds);
     let path = clip.make(folder, "film.webm");
     let streams = streams_of(&path);
-    let times = |media: &str| {
+    let frames = |media: &str| {
         let stream = streams.iter().find(|stream| stream.media == media).unwrap();
-        stream.frames.iter().map(|frame| frame.pts).collect()
+        stream.frames.clone()
     };
-    Film { video: times("video"), audio: times("audio"), path }
+    Film { video: frames("video"), audio: frames("audio"), path }
 }
 
 struct Run {

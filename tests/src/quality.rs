@@ -4,7 +4,7 @@
 //! playout delay, which pictures were shown and which sound was made up. It does not trust anybody's counters.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,17 +13,21 @@ use roundtable_media::reassemble::Counters;
 use roundtable_subscriber::{Consumer, Mode, Room, RoomConfig, RoomEvent, TrackFilter, event::EpochId};
 use roundtable_transport::{ConnectOptions, Ended, drive};
 
+use crate::harness::Frame;
+
 /// How long a live receiver waits for what is missing.
 const LIVE_WAIT: Duration = Duration::from_millis(250);
 /// Media left out of the figures at either end: who comes and goes is not what is measured.
 const EDGE: f64 = 1.0;
 
 /// A frame that came.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Came {
     /// Presentation time, seconds of the publisher's clock.
     pts: f64,
     at: Instant,
+    /// SHA-256 of the payload, hex.
+    hash: String,
     /// True when frames before it in its group are missing: a picture that cannot be decoded.
     is_broken: bool,
 }
@@ -94,7 +98,9 @@ impl Watched {
                     track.gap_since_key = false;
                 }
                 let is_broken = is_video && track.gap_since_key;
-                track.came.push(Came { pts, at: now, is_broken });
+                let digest = ring::digest::digest(&ring::digest::SHA256, &frame.data);
+                let hash = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                track.came.push(Came { pts, at: now, hash, is_broken });
             }
             RoomEvent::Gap { epoch, .. } => {
                 if let Some((_, track)) = self.track(*epoch) {
@@ -120,9 +126,9 @@ impl Watched {
         (self.video.counters, self.audio.counters)
     }
 
-    /// What it was to somebody who plays everything this long after the fastest way through the network. `film` are
-    /// the presentation times of all pictures and of all frames of sound that were sent, in seconds.
-    pub fn quality(&self, delay: Duration, video_sent: &[f64], audio_sent: &[f64]) -> Quality {
+    /// What it was to somebody who plays everything this long after the fastest way through the network, when these
+    /// pictures and this sound were sent.
+    pub fn quality(&self, delay: Duration, video_sent: &[Frame], audio_sent: &[Frame]) -> Quality {
         let audio_kept = self.audio.on_time(delay, audio_sent);
         let video_kept = self.video.on_time(delay, video_sent);
         let (freeze_max, frozen) = freezes(&video_kept.times, video_kept.span);
@@ -149,13 +155,14 @@ impl Kept {
 
 impl Track {
     /// Of the frames sent those that could be played in time, but for the edges.
-    fn on_time(&self, delay: Duration, sent: &[f64]) -> Kept {
+    fn on_time(&self, delay: Duration, sent: &[Frame]) -> Kept {
         let least = |times: &mut dyn Iterator<Item = f64>| times.fold(f64::MAX, f64::min);
         let most = |times: &mut dyn Iterator<Item = f64>| times.fold(f64::MIN, f64::max);
-        let span = (least(&mut sent.iter().copied()) + EDGE, most(&mut sent.iter().copied()) - EDGE);
+        let all_sent = || sent.iter().map(|frame| frame.pts);
+        let span = (least(&mut all_sent()) + EDGE, most(&mut all_sent()) - EDGE);
         let is_inside = |pts: f64| pts >= span.0 && pts <= span.1;
-        let expected = sent.iter().filter(|pts| is_inside(**pts)).count();
-        let Some(origin) = self.came.iter().map(|came| came.at).min() else {
+        let expected = all_sent().filter(|pts| is_inside(*pts)).count();
+        let Some((origin, shift)) = self.came.iter().map(|came| came.at).min().zip(self.shift(sent)) else {
             return Kept { times: Vec::new(), expected, span };
         };
         let transit = |came: &Came| came.at.saturating_duration_since(origin).as_secs_f64() - came.pts;
@@ -163,9 +170,18 @@ impl Track {
         let deadline = fastest + delay.as_secs_f64();
         let shown = self.came.iter().filter(|came| !came.is_broken && transit(came) <= deadline);
         // Microseconds, so that a frame that came twice counts once.
-        let micros: BTreeSet<i64> = shown.map(|came| (came.pts * 1e6).round() as i64).collect();
-        let times: Vec<f64> = micros.into_iter().map(|micros| micros as f64 / 1e6).collect();
-        Kept { times: times.into_iter().filter(|pts| is_inside(*pts)).collect(), expected, span }
+        let micros: BTreeSet<i64> = shown.map(|came| ((came.pts - shift) * 1e6).round() as i64).collect();
+        let times = micros.into_iter().map(|micros| micros as f64 / 1e6);
+        Kept { times: times.filter(|pts| is_inside(*pts)).collect(), expected, span }
+    }
+
+    /// How much later the publisher's clock has frames than the film: found by a payload that is there only once.
+    fn shift(&self, sent: &[Frame]) -> Option<f64> {
+        let mut pts_by_hash: HashMap<&str, Option<f64>> = HashMap::new();
+        for frame in sent {
+            pts_by_hash.entry(&frame.hash).and_modify(|pts| *pts = None).or_insert(Some(frame.pts));
+        }
+        self.came.iter().find_map(|came| Some(came.pts - (*pts_by_hash.get(came.hash.as_str())?)?))
     }
 }
 
@@ -186,14 +202,21 @@ fn freezes(times: &[f64], span: (f64, f64)) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// Pictures at 10 a second for ten seconds, each with a way of 50 ms but for those that `change` treats.
-    fn film(change: impl Fn(usize, &mut Came) -> bool) -> (Watched, Vec<f64>) {
+    /// Pictures at 10 a second for ten seconds, each with a way of 50 ms but for those that `change` treats. The
+    /// publisher's clock runs 3 s before the film's.
+    fn film(change: impl Fn(usize, &mut Came) -> bool) -> (Watched, Vec<Frame>) {
         let origin = Instant::now();
-        let sent: Vec<f64> = (0..100).map(|number| f64::from(number) / 10.0).collect();
+        let of = |number: u32| Frame {
+            pts: f64::from(number) / 10.0,
+            size: 1,
+            // Some pictures are like others.
+            hash: if number % 5 == 3 { number.to_string() } else { "same".to_owned() },
+        };
+        let sent: Vec<Frame> = (0..100).map(of).collect();
         let mut watched = Watched::default();
-        for (number, pts) in sent.iter().enumerate() {
-            let at = origin + Duration::from_secs_f64(pts + 0.05);
-            let mut came = Came { pts: *pts, at, is_broken: false };
+        for (number, frame) in sent.iter().enumerate() {
+            let at = origin + Duration::from_secs_f64(frame.pts + 0.05);
+            let mut came = Came { pts: frame.pts + 3.0, at, hash: frame.hash.clone(), is_broken: false };
             if change(number, &mut came) {
                 watched.video.came.push(came);
             }
