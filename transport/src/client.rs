@@ -27,6 +27,9 @@ use crate::{
     tls::{H3_PROTOCOL, Trust, TrustError},
 };
 
+/// Handshakes that may break before it is an error.
+const ATTEMPTS_MAX: u32 = 2;
+
 /// Settings of a client.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -111,8 +114,19 @@ pub async fn connect(url: &str, config: &ClientConfig) -> Result<Connection, Con
     let target = Target::parse(url)?;
     let dialling = async {
         let addresses = target.resolve().await?;
-        let dial = |address| dial(target.clone(), address, config.clone());
-        race::first_to_connect(addresses, dial).await.unwrap_or_else(|| Err(target.unreachable()))
+        let mut attempts_left = ATTEMPTS_MAX;
+        loop {
+            attempts_left -= 1;
+            let dial = |address| dial(target.clone(), address, config.clone());
+            match race::first_to_connect(addresses.clone(), dial).await {
+                // A server gives up a handshake that takes too long, as on a bad path; another one may fare better.
+                Some(Err(ConnectError::Lost(why))) if attempts_left > 0 => {
+                    tracing::debug!(why, "dialling again");
+                }
+                Some(result) => return result,
+                None => return Err(target.unreachable()),
+            }
+        }
     };
     tokio::time::timeout(config.timeout, dialling).await.unwrap_or_else(|_| Err(target.unreachable()))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use roundtable_tests::{
-    harness::Clip,
+    harness::{Clip, subscriber},
     link::{Direction, Impairment, Settings},
 };
 
@@ -93,4 +93,21 @@ fn clients_whose_address_changes_stay_in_the_room() {
     recorder.wait().expect_success();
     assert_eq!(relay.joined(), 2, "nobody had to come again");
     assert_recorded(&film, &recording, "ann");
+}
+
+#[test]
+fn a_room_can_be_entered_though_every_fifth_packet_is_lost() {
+    let relay = Relay::start();
+    let bad = Settings::both(Impairment::delay(Duration::from_millis(25)).with_loss(0.2));
+    let attempts = (0..16).map(|seed| {
+        let link = relay.link(bad, seed);
+        let scheme = if seed % 2 == 0 { "https" } else { "moqt" };
+        let mut command = subscriber(&format!("{scheme}://{}/room", link.address()));
+        (seed, Process::start("subscriber", command.args(["--duration", "100ms"])), link)
+    });
+    let attempts: Vec<_> = attempts.collect();
+    let ended = attempts.into_iter().map(|(seed, process, _link)| (seed, process.wait()));
+    let failed: Vec<_> = ended.filter(|(_, finished)| !finished.status.success()).collect();
+    let said: Vec<_> = failed.iter().map(|(seed, finished)| format!("{seed}: {}", finished.said())).collect();
+    assert!(said.is_empty(), "{said:#?}");
 }
