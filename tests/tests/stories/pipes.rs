@@ -81,7 +81,11 @@ fn a_track_is_piped_into_a_player_as_webm_or_matroska() {
 #[test]
 fn the_sound_is_piped_into_a_player_when_it_is_asked_for() {
     let (out, film) = played(&VP8, &["--tracks", "ann/audio"]);
-    assert_same(&film[1], &out);
+    // A player joins what is live: the first sounds may have gone by when it had heard of the track.
+    let sent = &film[1].frames;
+    let first = sent.iter().position(|frame| frame.hash == out.frames[0].hash).unwrap();
+    assert!(first < 25, "half a second was missed: {first} frames");
+    assert_same(&Stream { frames: sent[first..].to_vec(), ..film[1].clone() }, &out);
 }
 
 #[test]
