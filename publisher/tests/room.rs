@@ -175,8 +175,9 @@ async fn sound_goes_on_where_the_uplink_is_too_slow_for_the_picture() {
     assert!(counters[0].1.frames_dropped > 0, "{counters:?}");
     assert_eq!(counters[1].1.frames_dropped, 0, "{counters:?}");
     let seen = watcher.stay().await;
+    // What the link's full queue drops is not all worth asking for again.
     let audio = seen.frames["audio"].len();
-    assert!(audio * 100 >= film["audio"].len() * 95, "{audio} frames of sound");
+    assert!(audio * 100 >= film["audio"].len() * 80, "{audio} frames of sound");
     assert!(seen.frames["camera"].len() > 10);
 }
 
