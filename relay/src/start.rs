@@ -21,6 +21,7 @@ use crate::{
     api::{self, Api, rates::Rates},
     call::Calls,
     certificate::Store as CertificateStore,
+    clock::UnixMs,
     config::{
         Config, Log,
         options::{LogFormat, PostgresUrl},
@@ -136,6 +137,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     while tasks.join_next().await.is_some() {}
     tending.abort();
     drop(tending_people);
+    people.meetings.close(UnixMs::now());
     let _ = last_word.send(true);
     let _ = journal.await;
     store.close().await;

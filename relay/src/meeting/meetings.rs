@@ -479,6 +479,13 @@ impl Meetings {
         }
     }
 
+    /// The relay ends, and with it every call.
+    pub fn close(&self, now: UnixMs) {
+        for meeting in lock(&self.by_room).values() {
+            meeting.close(now);
+        }
+    }
+
     // ---- users
 
     /// A sign-in has ended, or all of a user's: their sessions and seats go.

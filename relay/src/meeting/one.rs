@@ -304,11 +304,11 @@ impl Meeting {
 
     /// `at_once`: nobody is expected back.
     fn end_call_if_over(&self, state: &mut State, now: UnixMs, at_once: bool) {
-        let Some(over_at) = state.call_over_at() else { return };
-        let Some(Call { id, empty_since: Some(at), .. }) = &state.call else { return };
-        if !at_once && now < over_at {
+        let is_over =
+            if at_once { state.is_nobody_there() } else { state.call_over_at().is_some_and(|at| at <= now) };
+        let Some(Call { id, empty_since: Some(at), .. }) = state.call.as_ref().filter(|_| is_over) else {
             return;
-        }
+        };
         self.journal.note(Entry::Ended { call: id.clone(), at: *at });
         state.call = None;
         if state.roster.settings().chat_kept.is_zero() {
@@ -336,6 +336,13 @@ impl Meeting {
         state.roster.remove_all(now, Cut::Ended, |_| true);
         self.carry_out(&mut state, now);
         self.end_call_if_over(&mut state, now, true);
+    }
+
+    /// The relay ends, and with it the call.
+    pub(super) fn close(&self, now: UnixMs) {
+        if let Some(call) = self.state().call.take() {
+            self.journal.note(Entry::Ended { call: call.id, at: call.empty_since.unwrap_or(now) });
+        }
     }
 
     /// When [`Meeting::tick`] has something to do.
@@ -404,10 +411,15 @@ impl Meeting {
 impl State {
     /// When the call is over, if nobody comes before then.
     fn call_over_at(&self) -> Option<UnixMs> {
-        let call = self.call.as_ref().filter(|call| !call.is_ringing && self.attendance.is_empty())?;
+        let call = self.call.as_ref().filter(|_| self.is_nobody_there())?;
         // Whoever has a seat is still expected; seats end by themselves.
         let is_expected = self.roster.seats().values().any(|seat| !seat.is_waiting);
         call.empty_since.filter(|_| !is_expected).map(|since| since.after(EMPTY_CALL_SPAN))
+    }
+
+    /// Nobody is there, and nobody is rung.
+    fn is_nobody_there(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| !call.is_ringing) && self.attendance.is_empty()
     }
 
     fn pause(&self) -> Duration {

@@ -212,7 +212,7 @@ async fn write(connection: &mut sqlx::AnyConnection, entry: &Entry) -> Result<()
         Entry::Began { call, room, room_name, kind, caller, at } => {
             sqlx::query(
                 "INSERT INTO calls (id, room_id, room_name, kind, caller_id, started_at, is_interrupted) \
-                 VALUES ($1, $2, $3, $4, (SELECT id FROM users WHERE id = $5), $6, 0) ON CONFLICT (id) DO NOTHING",
+                 VALUES ($1, $2, COALESCE($3, (SELECT name FROM rooms WHERE id = $2)), $4, (SELECT id FROM users WHERE id = $5), $6, 0) ON CONFLICT (id) DO NOTHING",
             )
             .bind(call.as_str())
             .bind(room.as_str())
