@@ -36,13 +36,9 @@ impl Line {
                 .iter()
                 .any(|call| call["direction"] == direction && call["state"] == state)
         });
-        let calls = told.await["calls"].clone();
-        let calls = calls.as_array().unwrap().iter();
-        calls
-            .filter(|call| call["direction"] == direction && call["state"] == state)
-            .next_back()
-            .unwrap()
-            .clone()
+        let told = told.await;
+        let mut calls = told["calls"].as_array().unwrap().iter();
+        calls.rfind(|call| call["direction"] == direction && call["state"] == state).unwrap().clone()
     }
 
     fn call(&self, others: &[&Line]) -> Value {
