@@ -49,6 +49,10 @@ bench: ## measure a relay on this machine; BENCH="--help" tells more
 	cargo build --release --locked -p roundtable-relay -p roundtable-load
 	@"$${CARGO_TARGET_DIR:-target}/release/roundtable-bench" $(BENCH)
 
+bench-loss: ## how a call looks and sounds through a lossy link; BENCH="--help" tells more
+	cargo build --release --locked -p roundtable-relay -p roundtable-publisher
+	cargo bench --locked -p roundtable-tests --bench loss -- $(BENCH)
+
 # apt only for what is missing; as root, or with sudo.
 tools:
 	@missing=(); \

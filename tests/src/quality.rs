@@ -82,12 +82,12 @@ struct Watcher(Arc<Mutex<Watched>>);
 
 impl Consumer for Watcher {
     fn handle(&mut self, event: RoomEvent) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(Instant::now(), &event);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now(), &event);
     }
 }
 
 impl Watched {
-    fn handle(&mut self, now: Instant, event: &RoomEvent) {
+    fn note(&mut self, now: Instant, event: &RoomEvent) {
         match event {
             RoomEvent::Began { epoch, format, .. } => self.epochs.push((*epoch, format.codec.is_video())),
             RoomEvent::Frame { epoch, frame } => {
@@ -98,9 +98,11 @@ impl Watched {
                     track.gap_since_key = false;
                 }
                 let is_broken = is_video && track.gap_since_key;
+                // A picture can be decoded when those before it are there; sound is played as it came, holes and all.
+                let at = if is_video { now } else { frame.arrived };
                 let digest = ring::digest::digest(&ring::digest::SHA256, &frame.data);
                 let hash = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-                track.came.push(Came { pts, at: now, hash, is_broken });
+                track.came.push(Came { pts, at, hash, is_broken });
             }
             RoomEvent::Gap { epoch, .. } => {
                 if let Some((_, track)) = self.track(*epoch) {
