@@ -69,6 +69,9 @@ pub enum InputError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// Again and again is not possible.
+    #[error("--loop needs a file: {0} cannot be read twice")]
+    NotTwice(Origin),
     /// Reading failed in the middle.
     #[error("cannot read {origin}: {reason}")]
     Read {

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Parser, ValueEnum};
 use roundtable_media::names::{RELAY_NAMESPACE, TrackName};
-use roundtable_transport::{ConnectOptions, options::parse_duration};
+use roundtable_transport::{ConnectOptions, OptionsError, options::parse_duration};
 
 use crate::input::Origin;
 
@@ -33,7 +34,8 @@ pub struct Options {
     #[arg(long = "loop")]
     pub is_loop: bool,
 
-    /// Who we are in the room: letters, digits, '-' and '_'. Made from the file's name when it is not said
+    /// Who we are in the room: letters, digits, '-' and '_'. When it is not said, what the token says, or a name made
+    /// from the file's
     #[arg(long, env = "ROUNDTABLE_NAME", value_name = "NAME", value_parser = participant_name)]
     pub name: Option<String>,
 
@@ -91,10 +93,14 @@ impl Options {
         }
     }
 
-    /// The name in the room: as given, or the file's with a few random letters, so that two do not meet.
-    pub fn participant(&self) -> String {
+    /// The name in the room: as given, or the token's, or the file's with a few random letters, so that two do not
+    /// meet.
+    pub fn participant(&self) -> Result<String, OptionsError> {
         if let Some(name) = &self.name {
-            return name.clone();
+            return Ok(name.clone());
+        }
+        if let Some(name) = self.connect.token()?.and_then(|token| name_in_token(&token)) {
+            return Ok(name);
         }
         let stem = match self.origin() {
             Origin::TestCard => "test-card".into(),
@@ -102,8 +108,19 @@ impl Options {
             Origin::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
         let random = RandomState::new().build_hasher().finish() & 0xffff;
-        format!("{}-{random:04x}", plain(&stem))
+        Ok(format!("{}-{random:04x}", plain(&stem)))
     }
+}
+
+/// Whom a token is for (docs/wire.md, "Tokens"). Whether it is good is the relay's to say.
+fn name_in_token(token: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        sub: String,
+    }
+    let claims = token.split(|byte| *byte == b'.').nth(1)?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    participant_name(&claims.sub).ok()
 }
 
 /// The letters of a file's name that a participant's may have.
@@ -139,7 +156,7 @@ mod tests {
         for name in ["", "relay", "a/b", "a b", "\u{e4}", &"x".repeat(65)] {
             assert!(parse(&["--name", name]).is_err(), "{name:?}");
         }
-        assert_eq!(parse(&["--name", "Ann_1-x"]).unwrap().participant(), "Ann_1-x");
+        assert_eq!(parse(&["--name", "Ann_1-x"]).unwrap().participant().unwrap(), "Ann_1-x");
     }
 
     #[test]
@@ -148,17 +165,33 @@ mod tests {
             [("/films/Big Buck.mp4", "Big-Buck-"), ("\u{e4}\u{e4}.webm", "film-"), ("-", "pipe-")]
         {
             let options = parse(&[file]).unwrap();
-            let name = options.participant();
+            let name = options.participant().unwrap();
             assert!(name.starts_with(start), "{name}");
             assert_eq!(participant_name(&name), Ok(name.clone()));
         }
         let options = parse(&[]).unwrap();
-        assert!(options.participant().starts_with("test-card-"));
-        let names: std::collections::BTreeSet<_> = (0..20).map(|_| options.participant()).collect();
+        assert!(options.participant().unwrap().starts_with("test-card-"));
+        let names: std::collections::BTreeSet<_> = (0..20).map(|_| options.participant().unwrap()).collect();
         assert!(names.len() > 10);
-        assert!(
-            participant_name(&parse(&[&format!("{}.mp4", "x".repeat(90))]).unwrap().participant()).is_ok()
-        );
+        let long = parse(&[&format!("{}.mp4", "x".repeat(90))]).unwrap().participant().unwrap();
+        assert_eq!(participant_name(&long), Ok(long.clone()));
+    }
+
+    #[test]
+    fn a_token_says_who_we_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let name_with = |token: String| {
+            std::fs::write(&file, token).unwrap();
+            parse(&["--token-file", file.to_str().unwrap(), "film.mp4"]).unwrap().participant().unwrap()
+        };
+        let claims = |json: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(json));
+        assert_eq!(name_with(claims(r#"{"aud":"media","sub":"ann"}"#)), "ann");
+        for token in
+            [claims(r#"{"sub":"a/b"}"#), claims("{}"), "an opaque one".to_owned(), "a.b.c".to_owned()]
+        {
+            assert!(name_with(token).starts_with("film-"));
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ use std::{
 
 use roundtable_media::names::TrackName;
 use roundtable_moqt::{
-    Event, Namespace, ObjectDatagram, RequestErrorCode, SessionError, message::RequestId, name::NameError,
+    Event, Namespace, ObjectDatagram, RequestErrorCode, SessionError, StreamResetCode, message::RequestId,
+    name::NameError,
 };
 use roundtable_transport::{App, Io, PendingDatagram};
 use tokio::sync::mpsc;
@@ -76,6 +77,9 @@ pub enum PublicationError {
         /// The draft's code.
         code: RequestErrorCode,
     },
+    /// The relay took it, and wants it no more.
+    #[error("the relay does not take any track of ours any more ({0:?})")]
+    NotWanted(StreamResetCode),
     /// Nothing of the media has a track of ours.
     #[error("cannot publish it: it has neither picture nor sound that can be sent")]
     NoTrack,
@@ -83,7 +87,9 @@ pub enum PublicationError {
 
 fn refusal_hint(code: RequestErrorCode) -> &'static str {
     match code {
-        RequestErrorCode::Unauthorized => ".\nThe token (--token-file) may be for another name: see --name",
+        RequestErrorCode::Unauthorized => {
+            ".\nThe token (--token-file) may be for another name (--name), or not allow this track"
+        }
         RequestErrorCode::DuplicateSubscription => ".\nSomebody else may have the name: try another --name",
         RequestErrorCode::ExcessiveLoad => ".\nThe relay is at one of its limits: try again later",
         _ => "",
@@ -238,7 +244,7 @@ impl App for Publication {
             Event::TrackStatus(request, subscribe) => self.status_asked(io, request, &subscribe),
             Event::Fetch(request, fetch) => self.fetch_asked(io, request, &fetch),
             Event::StreamStopped { request, .. } => self.answers.remove(request),
-            Event::Cancelled { request, .. } => self.forget(request),
+            Event::Cancelled { request, code } => self.cancelled(io, request, code),
             Event::Publish(request, _) => {
                 refuse(io, request, RequestErrorCode::Uninterested, "a publisher takes no tracks");
             }

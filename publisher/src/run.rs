@@ -21,16 +21,13 @@ use crate::{
 /// Publishes as the options say, until the media ends, the relay does, or Ctrl-C.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let origin = options.origin();
-    if options.is_loop && origin == Origin::Pipe {
-        bail!("--loop needs a file: a pipe cannot be read twice");
-    }
     // A test card without an end is what one wants of it.
     let is_loop = options.is_loop || origin == Origin::TestCard;
     // What cannot be read is told before anybody is called.
     let input = Input::start(InputConfig { origin: origin.clone(), is_loop })?;
     let style = Style::of(options.json, &io::stdout());
     let config = PublicationConfig {
-        participant: options.participant(),
+        participant: options.participant()?,
         role: options.role,
         label: label(&origin),
         report_every: style.interval(),

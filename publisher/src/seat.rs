@@ -161,6 +161,9 @@ impl App for Sitter {
         if io.session.is_closed() {
             return Poll::Ready(());
         }
+        if let Some(left) = &mut self.left {
+            left.poll(cx);
+        }
         let Some(publication) = &mut self.publication else { return Poll::Pending };
         let poll = publication.poll(cx, io);
         if publication.is_announced() && !std::mem::replace(&mut self.has_told_announced, true) {

@@ -126,7 +126,8 @@ impl ConnectOptions {
         Url::parse(&format!("https://{rest}")).ok()
     }
 
-    fn token(&self) -> Result<Option<Bytes>, OptionsError> {
+    /// The token, if one was given.
+    pub fn token(&self) -> Result<Option<Bytes>, OptionsError> {
         let Some(path) = &self.token_file else {
             let token = std::env::var("ROUNDTABLE_TOKEN").unwrap_or_default();
             return Ok(Some(token.trim().to_owned()).filter(|token| !token.is_empty()).map(Bytes::from));

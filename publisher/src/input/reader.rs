@@ -63,6 +63,9 @@ impl Reader {
                 }
             }
         };
+        if config.is_loop && bytes.len().is_none() {
+            return Err(InputError::NotTwice(config.origin));
+        }
         Ok(Reader { config, bytes, buffer: Vec::new(), frames: 0 })
     }
 

@@ -1,12 +1,14 @@
 //! What one session is told: our tracks by PUBLISH, then our namespace. Everything here is done again on the next
 //! session, when there is one.
 
+use std::{pin::Pin, task::Context};
+
 use bytes::Bytes;
 use roundtable_moqt::{
     FullTrackName, Location, Parameters, PublishDoneCode, Session, StreamResetCode,
     message::{NamespaceRequest, Publish, RequestId, TrackAlias},
 };
-use roundtable_transport::Io;
+use roundtable_transport::{Io, PendingDatagram};
 
 use super::{Publication, catalog_track::CATALOG_ALIAS};
 use crate::progress::Report;
@@ -16,9 +18,16 @@ use crate::progress::Report;
 pub struct Left {
     subscriptions: Vec<RequestId>,
     namespace: Option<RequestId>,
+    pending: Option<PendingDatagram>,
 }
 
 impl Left {
+    /// Sends what was on its way.
+    pub fn poll(&mut self, cx: &mut Context<'_>) {
+        // Whether it was sent or not, it was the last.
+        self.pending.take_if(|pending| Pin::new(pending).poll(cx).is_ready());
+    }
+
     /// Takes the tracks and the namespace back.
     pub fn say_goodbye(self, session: &mut Session, code: PublishDoneCode) {
         for request in self.subscriptions {
@@ -37,9 +46,11 @@ impl Publication {
         let Some(catalog) = self.catalog.as_mut().filter(|_| !self.has_offered) else { return };
         self.has_offered = true;
         self.report_at = Some(io.now + self.config.report_every);
-        catalog.subscription =
-            publish(io.session, &catalog.full_name, CATALOG_ALIAS, catalog.history.largest());
-        for track in &mut self.tracks {
+        if catalog.subscription.is_none() {
+            catalog.subscription =
+                publish(io.session, &catalog.full_name, CATALOG_ALIAS, catalog.history.largest());
+        }
+        for track in self.tracks.iter_mut().filter(|track| track.subscription.is_none()) {
             track.subscription = publish(io.session, &track.full_name, track.alias, track.history.largest());
         }
     }
@@ -81,12 +92,11 @@ impl Publication {
             subscriptions.extend(catalog.detach());
         }
         self.answers.clear();
-        self.pending = None;
         (self.has_offered, self.is_namespace_accepted) = (false, false);
         if let Some(ending) = &mut self.ending {
             ending.restart();
         }
-        Left { subscriptions, namespace: self.namespace_request.take() }
+        Left { subscriptions, namespace: self.namespace_request.take(), pending: self.pending.take() }
     }
 }
 

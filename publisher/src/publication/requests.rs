@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use roundtable_moqt::{
-    FullTrackName, Parameters, RequestErrorCode,
+    FullTrackName, Parameters, RequestErrorCode, StreamResetCode,
     message::{RequestError, RequestId, RequestOk, Subscribe, SubscribeOk, TrackAlias},
     session::ResolvedFetch,
 };
@@ -98,8 +98,28 @@ impl Publication {
         self.start_ending(io.now);
     }
 
+    /// A request of ours or the relay's was cancelled. A track that has to move is offered again; without any track
+    /// there is nothing left to do.
+    pub(super) fn cancelled(&mut self, io: &mut Io<'_>, request: RequestId, code: StreamResetCode) {
+        let is_track = self.tracks.iter().any(|track| track.subscription == Some(request));
+        self.forget(request);
+        if !is_track || self.ending.is_some() {
+            return;
+        }
+        if code == StreamResetCode::GoingAway && !io.session.is_going_away() {
+            self.has_offered = false;
+            return;
+        }
+        tracing::warn!(?code, "the relay does not take one of our tracks any more");
+        if self.tracks.iter().all(|track| track.subscription.is_none()) {
+            self.failure.get_or_insert(PublicationError::NotWanted(code));
+            self.schedule.clear();
+            self.start_ending(io.now);
+        }
+    }
+
     /// A request of ours or the relay's is over.
-    pub(super) fn forget(&mut self, request: RequestId) {
+    fn forget(&mut self, request: RequestId) {
         self.answers.remove(request);
         let of_tracks = self.tracks.iter_mut().map(|track| &mut track.subscription);
         let all = of_tracks.chain(self.catalog.iter_mut().map(|catalog| &mut catalog.subscription));

@@ -66,11 +66,7 @@ impl Drop for World {
 
 impl World {
     pub fn new() -> Self {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-        let certificates = Certificates::new(vec![made.cert.der().clone()], key).unwrap();
-        let config = EndpointConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificates);
+        let config = EndpointConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificates());
         let endpoint = Endpoint::bind(config).unwrap();
         let address = endpoint.local_addresses()[0];
         let counters = Arc::<Counters>::default();
@@ -85,6 +81,13 @@ impl World {
     pub fn url(&self, scheme: &str) -> String {
         format!("{scheme}://{}/room", self.address)
     }
+}
+
+pub fn certificates() -> Certificates {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    Certificates::new(vec![made.cert.der().clone()], key).unwrap()
 }
 
 async fn accept(endpoint: Endpoint, relay: Arc<Relay>) {
