@@ -373,7 +373,8 @@ impl<'a> World<'a> {
 
     /// A stream is opened once, carries ascending objects, and ends once.
     fn pop_stream(&mut self) -> bool {
-        let Some(step) = self.queue.pop_stream(self.now) else { return false };
+        let step = if self.input.flag() { self.queue.pop_reset(self.now) } else { None };
+        let Some(step) = step.or_else(|| self.queue.pop_stream(self.now)) else { return false };
         match step {
             StreamStep::Open { stream, .. } => {
                 assert!(self.opened.insert(stream), "opened twice");
@@ -384,7 +385,7 @@ impl<'a> World<'a> {
                 let id = Some(object.location.object);
                 assert!(previous.is_some_and(|previous| previous.replace(object.location.object) < id));
             }
-            StreamStep::Finish { stream } | StreamStep::Reset { stream, .. } => {
+            StreamStep::Finish { stream, .. } | StreamStep::Reset { stream, .. } => {
                 assert!(self.open.remove(&stream).is_some(), "ended, but not open");
             }
         }

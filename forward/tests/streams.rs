@@ -63,7 +63,7 @@ fn steps(queue: &mut Queue, now: Instant) -> Vec<String> {
         StreamStep::Object { stream, object } => {
             format!("{} object {}.{}", stream.0, object.location.group, object.location.object)
         }
-        StreamStep::Finish { stream } => format!("{} fin", stream.0),
+        StreamStep::Finish { stream, .. } => format!("{} fin", stream.0),
         StreamStep::Reset { stream, code } => format!("{} reset {code:?}", stream.0),
     });
     text.collect()
@@ -201,7 +201,9 @@ fn a_subgroup_that_is_not_sent_in_time_after_its_end_is_reset() {
     let mut upstream = Upstream::new(2, subgroup(6, 0, 8));
     upstream.push(&mut queue, key, now, 0);
     upstream.end(&mut queue, key, now, None);
-    assert_eq!(steps(&mut queue, now).last().unwrap(), "1 fin");
+    let last = std::iter::from_fn(|| queue.pop_stream(now)).last();
+    let by = Some(now + 50 * MS);
+    assert_eq!(last, Some(StreamStep::Finish { stream: OutgoingStream(1), by }), "the rest is QUIC's to do");
     assert_eq!(queue.poll_timeout(), None, "in time");
 }
 
@@ -275,6 +277,42 @@ fn a_subscription_holds_only_so_many_subgroups() {
     );
     Upstream::new(9, subgroup(9, 0, 8)).push(&mut queue, key, now, 0);
     assert_eq!(steps(&mut queue, now), [""; 0], "both are open");
+}
+
+#[test]
+fn resets_wait_for_no_room() {
+    let (mut queue, key, now) = queue();
+    queue.update(key, Settings { subgroup_timeout: Some(50 * MS), ..Settings::default() });
+    let mut late = Upstream::new(1, subgroup(5, 0, 8));
+    late.push(&mut queue, key, now, 0);
+    let mut going_on = Upstream::new(2, subgroup(6, 0, 8));
+    going_on.push(&mut queue, key, now, 0);
+    let opened = std::iter::from_fn(|| queue.pop_stream(now)).count();
+    assert_eq!(opened, 4, "both are open, and have sent an object");
+    late.push(&mut queue, key, now, 1);
+    going_on.push(&mut queue, key, now, 1);
+    late.end(&mut queue, key, now, None);
+    assert_eq!(queue.pop_reset(now), None);
+    let reset = StreamStep::Reset { stream: OutgoingStream(0), code: StreamResetCode::DeliveryTimeout };
+    assert_eq!(queue.pop_reset(now + 50 * MS), Some(reset));
+    assert_eq!(queue.pop_reset(now + 50 * MS), None);
+    queue.update(key, Settings { is_forwarding: false, ..Settings::default() });
+    let reset = StreamStep::Reset { stream: OutgoingStream(1), code: StreamResetCode::Cancelled };
+    assert_eq!(queue.pop_reset(now + 50 * MS), Some(reset));
+    assert_eq!((queue.bytes(), steps(&mut queue, now + 50 * MS)), (0, vec![]));
+}
+
+#[test]
+fn a_subgroup_that_another_publisher_goes_on_with_is_late_for_nobody() {
+    let (mut queue, key, now) = queue();
+    queue.update(key, Settings { subgroup_timeout: Some(50 * MS), ..Settings::default() });
+    let mut first = Upstream::new(1, subgroup(5, 0, 8));
+    first.push(&mut queue, key, now, 0);
+    first.end(&mut queue, key, now, None);
+    let mut second = Upstream::new(2, subgroup(5, 0, 8));
+    second.push(&mut queue, key, now, 1);
+    assert_eq!(queue.poll_timeout(), None, "its end has not come");
+    assert!(!steps(&mut queue, now + 100 * MS).iter().any(|step| step.contains("reset")));
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod world;
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::{TcpStream, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -18,14 +18,16 @@ use roundtable_moqt::{
     StreamResetCode,
     codec::{self, MessageContext},
     message::{
-        Fetch, FetchRange, GoAway, Message, NamespaceRequest, Publish, Request, RequestId, Setup, Subscribe,
-        TrackAlias,
+        Fetch, FetchRange, GoAway, Message, NamespaceRequest, Request, RequestId, Subscribe, TrackAlias,
     },
     vi64,
 };
 use support::Running;
-use tokio::task::JoinHandle;
-use world::{Aborted, BOTH, Peer, Via, World, at, header, name, namespace, soon, waiting};
+use world::{
+    BOTH, Peer, Via, World, at, header, name, namespace,
+    raw::{Raw, Wire, address, publish, setup, subscribe, wire},
+    soon, waiting,
+};
 
 // ---- Who must not notice
 
@@ -76,90 +78,7 @@ impl Noise {
     }
 }
 
-// ---- A peer without a session state machine
-
-/// Writes what it likes on raw QUIC.
-struct Raw {
-    quic: quinn::Connection,
-    /// Ends the connection's packets when it is dropped.
-    _endpoint: quinn::Endpoint,
-}
-
-impl Raw {
-    async fn connect(world: &World, change: impl FnOnce(&mut quinn::TransportConfig)) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(world.certificates().chain()[0].clone()).unwrap();
-        let mut tls =
-            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-        tls.alpn_protocols = vec![b"moqt-18".to_vec()];
-        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        let mut transport = quinn::TransportConfig::default();
-        change(&mut transport);
-        config.transport_config(Arc::new(transport));
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = endpoint.connect_with(config, address(world), "localhost").unwrap();
-        Raw { quic: soon("a handshake", connecting).await.unwrap(), _endpoint: endpoint }
-    }
-
-    /// With a control stream that has said SETUP.
-    async fn set_up(world: &World) -> (Self, quinn::SendStream) {
-        let raw = Self::connect(world, |_| {}).await;
-        let control = raw.uni(&setup("/room")).await;
-        (raw, control)
-    }
-
-    async fn uni(&self, bytes: &[u8]) -> quinn::SendStream {
-        let mut stream = soon("a stream", self.quic.open_uni()).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        stream
-    }
-
-    async fn bi(&self, bytes: &[u8]) -> (quinn::SendStream, quinn::RecvStream) {
-        let (mut send, receive) = soon("a stream", self.quic.open_bi()).await.unwrap();
-        send.write_all(bytes).await.unwrap();
-        (send, receive)
-    }
-
-    /// The code with which the relay ends the session.
-    async fn verdict(&self) -> u64 {
-        match soon("the relay's verdict", self.quic.closed()).await {
-            quinn::ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn address(world: &World) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], world.port))
-}
-
-fn wire(message: &Message) -> Bytes {
-    codec::encode(message).unwrap()
-}
-
-fn setup(path: &'static str) -> Bytes {
-    wire(&Message::Setup(Setup { path: Some(path.into()), ..Setup::default() }))
-}
-
-fn subscribe(id: u64, text: &str) -> Bytes {
-    let subscribe = Subscribe { track: name(text), parameters: Parameters::default() };
-    wire(&Message::Request(RequestId(id), Request::Subscribe(subscribe)))
-}
-
-fn publish(id: u64, text: &str, alias: u64) -> Bytes {
-    let publish = Publish {
-        track: name(text),
-        alias: TrackAlias(alias),
-        parameters: Parameters::default(),
-        track_properties: Bytes::new(),
-    };
-    wire(&Message::Request(RequestId(id), Request::Publish(publish)))
-}
+// ---- Messages, whole and broken
 
 /// A message of any type with any body, and the length it claims.
 fn message(kind: u64, len: u16, body: &[u8]) -> Bytes {
@@ -205,7 +124,7 @@ async fn nonsense_ends_the_session_it_comes_in_with_the_drafts_code_and_no_other
     vi64::put(&mut long_field, 5000);
     long_field.extend_from_slice(&[b'a'; 5000]);
     long_field.extend_from_slice(&[1, b'n', 0]);
-    let good = subscribe(0, "ann/camera");
+    let good = subscribe(0, "ann/camera", Parameters::default());
     let two_publishes = [publish(0, "eve/one", 9), publish(2, "eve/two", 9)];
     let goaway = Message::GoAway(GoAway {
         uri: "https://evil.example".into(),
@@ -244,8 +163,18 @@ async fn nonsense_ends_the_session_it_comes_in_with_the_drafts_code_and_no_other
             vec![message(0x03, 11, &[0, 1, 1, b'a', 1, b'n', 1, 0x21, 2, 3, 5])],
             KeyValueFormattingError,
         ),
-        ("a server's request id", Request, vec![subscribe(1, "ann/camera")], InvalidRequestId),
-        ("a request id twice", Request, vec![subscribe(0, "a/b"), subscribe(0, "a/c")], InvalidRequestId),
+        (
+            "a server's request id",
+            Request,
+            vec![subscribe(1, "ann/camera", Parameters::default())],
+            InvalidRequestId,
+        ),
+        (
+            "a request id twice",
+            Request,
+            vec![subscribe(0, "a/b", Parameters::default()), subscribe(0, "a/c", Parameters::default())],
+            InvalidRequestId,
+        ),
         ("one alias for two tracks", Request, two_publishes.into(), DuplicateTrackAlias),
         ("SETUP twice", Control, vec![setup("/room")], ProtocolViolation),
         ("a request where control messages go", Control, vec![good.clone()], ProtocolViolation),
@@ -338,7 +267,7 @@ async fn what_means_nothing_and_is_allowed_is_passed_over() {
     let mut datagram = numbers(&[0x132B_3E29]).to_vec();
     datagram.extend_from_slice(&[0; 900]);
     raw.quic.send_datagram(datagram.into()).unwrap();
-    let (_send, mut receive) = raw.bi(&subscribe(0, "nobody/nothing")).await;
+    let (_send, mut receive) = raw.bi(&subscribe(0, "nobody/nothing", Parameters::default())).await;
     let mut answer = [0; 1];
     soon("an answer", receive.read_exact(&mut answer)).await.unwrap();
     assert_eq!(answer, [0x05], "REQUEST_ERROR, and the session goes on");
@@ -621,7 +550,7 @@ async fn thousands_of_requests_opened_and_reset_leave_nothing_behind() {
             ))),
             1 => request.extend_from_slice(&publish(count * 2, &format!("eve/{count}"), count)),
             // Half a request.
-            _ => request.extend_from_slice(&subscribe(count * 2, "ann/camera")[..7]),
+            _ => request.extend_from_slice(&subscribe(count * 2, "ann/camera", Parameters::default())[..7]),
         }
         send.write_all(&request).await.unwrap();
         let _ = send.reset(1_u32.into());
@@ -697,7 +626,7 @@ async fn deaf(world: &World) -> (Raw, quinn::SendStream, (quinn::SendStream, qui
     })
     .await;
     let control = raw.uni(&setup("/room")).await;
-    let request = raw.bi(&subscribe(0, "ann/camera")).await;
+    let request = raw.bi(&subscribe(0, "ann/camera", Parameters::default())).await;
     (raw, control, request)
 }
 
@@ -722,8 +651,8 @@ async fn a_subscriber_that_reads_nothing_costs_the_others_nothing() {
         }
         call.publisher.finish(stream).await;
     }
-    // 6 MB for each, of which a queue holds one and a connection little.
-    world.until("objects_overflowed", |dropped| dropped >= 3 * 200).await;
+    // 6 MB for each, of which a queue holds one; what a reset throws away with its stream is not counted here.
+    world.until("objects_overflowed", |dropped| dropped >= 3 * 100).await;
     call.group = 1000;
     call.goes_on().await;
     for (raw, ..) in &deaf_ones {
@@ -757,39 +686,6 @@ async fn a_peer_that_lets_answers_pile_up_is_let_go() {
     );
     world.until("sessions_overloaded", |ended| ended == 1).await;
     call.goes_on().await;
-}
-
-/// Carries packets between one client and the relay, until it is dropped: then the client is gone without a word.
-struct Wire {
-    port: u16,
-    _carrying: Aborted,
-}
-
-impl Wire {
-    async fn to(world: &World) -> Self {
-        let outside = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let inside = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        inside.connect(address(world)).await.unwrap();
-        let port = outside.local_addr().unwrap().port();
-        let carrying: JoinHandle<()> = tokio::spawn(async move {
-            let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
-            let mut client = None;
-            loop {
-                tokio::select! {
-                    Ok((len, from)) = outside.recv_from(&mut up) => {
-                        client = Some(from);
-                        let _ = inside.send(&up[..len]).await;
-                    }
-                    Ok(len) = inside.recv(&mut down) => {
-                        if let Some(client) = client {
-                            let _ = outside.send_to(&down[..len], client).await;
-                        }
-                    }
-                }
-            }
-        });
-        Wire { port, _carrying: Aborted::new(carrying) }
-    }
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ pub struct DriverCounters {
     pub streams_other_session: u64,
     /// HTTP/3 streams that are none of WebTransport's: requests are refused, unknown types ignored.
     pub streams_not_sessions: u64,
+    /// Streams of ours that had ended and were reset, because the peer did not have all of them in time.
+    pub streams_expired: u64,
 }
 
 /// Runs `session` on `connection` until one of them ends, or until [`App::poll`] is ready. Dropping the future closes
@@ -348,6 +350,7 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
         if self.session.poll_timeout().is_some_and(|at| at <= self.now) {
             self.session.handle_timeout(self.now);
         }
+        self.counters.streams_expired += self.outbound.expire(self.now);
         if self.app.poll_timeout().is_some_and(|at| at <= self.now) {
             let mut io = Io {
                 now: self.now,
@@ -396,7 +399,8 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
     fn set_alarm(&mut self, cx: &mut Context<'_>) {
         let give_up = self.closing.as_ref().map(|(_, give_up)| *give_up);
         let app = self.app.poll_timeout().filter(|_| self.closing.is_none());
-        let Some(at) = [self.session.poll_timeout(), app, give_up].into_iter().flatten().min() else {
+        let expiry = self.outbound.poll_timeout();
+        let Some(at) = [self.session.poll_timeout(), expiry, app, give_up].into_iter().flatten().min() else {
             return;
         };
         let at = tokio::time::Instant::from_std(at);
@@ -455,7 +459,7 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
                 self.outbound.open(stream, kind, priority, &self.wakes);
             }
             Transmit::Data { stream, bytes } => self.outbound.write(stream, bytes),
-            Transmit::Finish { stream } => self.outbound.finish(stream),
+            Transmit::Finish { stream, by } => self.outbound.finish(stream, by),
             Transmit::Reset { stream, code } => self.outbound.reset(stream, code),
             Transmit::Priority { stream, priority } => self.outbound.set_priority(stream, priority),
             Transmit::Stop { stream, code } => {

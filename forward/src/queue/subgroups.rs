@@ -66,6 +66,9 @@ pub enum StreamStep {
     Finish {
         /// Where.
         stream: OutgoingStream,
+        /// SUBGROUP_DELIVERY_TIMEOUT: unless the subscriber has all of it by then, the stream is to be reset with
+        /// DELIVERY_TIMEOUT (draft 8).
+        by: Option<Instant>,
     },
     /// RESET_STREAM; unsent objects are dropped.
     Reset {
@@ -161,6 +164,8 @@ pub(super) struct StreamTurns {
     turns: BTreeSet<Turn>,
     subgroup_by_stream: BTreeMap<OutgoingStream, (SubscriptionKey, SubgroupId)>,
     timers: BTreeSet<(Instant, SubscriptionKey, SubgroupId)>,
+    /// Subgroups whose streams are to be reset, which needs no room.
+    doomed: BTreeSet<(SubscriptionKey, SubgroupId)>,
     next_stream: u64,
     served: u64,
     objects: usize,
@@ -206,6 +211,7 @@ impl StreamTurns {
             if let Some(at) = outgoing.finish_by {
                 self.timers.remove(&(at, key, id));
             }
+            self.doomed.remove(&(key, id));
         }
     }
 
@@ -253,6 +259,10 @@ impl Queue {
             finish_by: None,
         });
         outgoing.has_ended = false;
+        // It goes on, by another publisher.
+        if let Some(at) = outgoing.finish_by.take() {
+            self.streams.timers.remove(&(at, key, id));
+        }
         let previous = outgoing.last.replace(Previous {
             object: object.location.object,
             upstream: upstream.id,
@@ -305,12 +315,35 @@ impl Queue {
         self.update_stream(key, id);
     }
 
-    /// What to do next on the connection's subgroup streams.
-    pub fn pop_stream(&mut self, now: Instant) -> Option<StreamStep> {
+    /// The next stream to be reset, because of a time-out or because nobody wants it any more. It needs no room, so
+    /// it does not wait for [`Self::pop_stream`].
+    pub fn pop_reset(&mut self, now: Instant) -> Option<StreamStep> {
+        self.expire_streams(now);
+        while let Some((key, id)) = self.streams.doomed.pop_first() {
+            let Some(subscription) = self.subscriptions.get_mut(key) else { continue };
+            let Some(outgoing) = subscription.streams.outgoing.get_mut(&id) else { continue };
+            let Some(Pending::Reset(code)) = outgoing.pending.front() else { continue };
+            let code = *code;
+            outgoing.pending.pop_front();
+            let stream = self.close(key, id);
+            self.update_stream(key, id);
+            if let Some(stream) = stream {
+                return Some(StreamStep::Reset { stream, code });
+            }
+        }
+        None
+    }
+
+    fn expire_streams(&mut self, now: Instant) {
         while let Some((at, key, id)) = self.streams.timers.first().copied().filter(|(at, ..)| *at <= now) {
             self.streams.timers.remove(&(at, key, id));
             self.kill(key, id, StreamResetCode::DeliveryTimeout, Cause::Dropped(DropReason::Deadline));
         }
+    }
+
+    /// What to do next on the connection's subgroup streams.
+    pub fn pop_stream(&mut self, now: Instant) -> Option<StreamStep> {
+        self.expire_streams(now);
         loop {
             let turn = *self.streams.turns.first()?;
             let key = turn.key;
@@ -353,7 +386,13 @@ impl Queue {
                 Pending::Restart => self
                     .close(key, id)
                     .map(|stream| StreamStep::Reset { stream, code: StreamResetCode::Cancelled }),
-                Pending::Finish => self.close(key, id).map(|stream| StreamStep::Finish { stream }),
+                Pending::Finish => {
+                    let by = outgoing.finish_by.take();
+                    if let Some(at) = by {
+                        self.streams.timers.remove(&(at, key, id));
+                    }
+                    self.close(key, id).map(|stream| StreamStep::Finish { stream, by })
+                }
                 Pending::Reset(code) => self.close(key, id).map(|stream| StreamStep::Reset { stream, code }),
             };
             self.update_stream(key, id);
@@ -411,6 +450,7 @@ impl Queue {
         let pending = std::mem::take(&mut outgoing.pending);
         if outgoing.stream.is_some() {
             outgoing.pending.push_back(Pending::Reset(code));
+            self.streams.doomed.insert((key, id));
         }
         if let Some(at) = outgoing.finish_by.take() {
             self.streams.timers.remove(&(at, key, id));
@@ -482,6 +522,7 @@ impl Queue {
         let outgoing = self.subscriptions.get_mut(key)?.streams.outgoing.get_mut(&id)?;
         let stream = outgoing.stream.take()?;
         self.streams.subgroup_by_stream.remove(&stream);
+        self.streams.doomed.remove(&(key, id));
         Some(stream)
     }
 
@@ -539,7 +580,8 @@ impl Queue {
     /// The streams' part of [`Self::audit`].
     pub(super) fn audit_streams(&self) {
         let all = &self.streams;
-        let (mut objects, mut bytes, mut turns, mut open, mut timers) = (0, 0, 0, 0, 0);
+        let (mut objects, mut bytes, mut turns) = (0, 0, 0);
+        let (mut open, mut timers, mut doomed) = (0, 0, 0);
         for (key, subscription) in self.subscriptions.iter() {
             let streams = &subscription.streams;
             assert!(streams.outgoing.len() <= self.limits.subgroups_max);
@@ -555,6 +597,10 @@ impl Queue {
                     assert_eq!(all.subgroup_by_stream.get(&stream), Some(&(key, *id)));
                     open += 1;
                 }
+                let is_doomed = outgoing.stream.is_some()
+                    && matches!(outgoing.pending.front(), Some(Pending::Reset(_)))
+                    && all.doomed.contains(&(key, *id));
+                doomed += usize::from(is_doomed);
                 if let Some(at) = outgoing.finish_by {
                     assert!(all.timers.contains(&(at, key, *id)), "{id:?} would wait for ever");
                     timers += 1;
@@ -574,7 +620,10 @@ impl Queue {
             }
         }
         assert_eq!((objects, bytes, turns), (all.objects, all.bytes, all.turns.len()));
-        assert_eq!((open, timers), (all.subgroup_by_stream.len(), all.timers.len()));
+        assert_eq!(
+            (open, timers, doomed),
+            (all.subgroup_by_stream.len(), all.timers.len(), all.doomed.len())
+        );
         assert!(all.objects <= self.limits.stream_objects_max && all.bytes <= self.limits.stream_bytes_max);
     }
 }

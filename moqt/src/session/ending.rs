@@ -102,7 +102,7 @@ impl Session {
         let Some(Stream::Request(stream)) = self.streams.get_mut(&id) else { return };
         if stream.can_send {
             stream.can_send = false;
-            self.transmits.push_back(Transmit::Finish { stream: id });
+            self.transmits.push_back(Transmit::Finish { stream: id, by: None });
         }
         stream.is_over = true;
         self.held_bytes -= stream.buffer.len();

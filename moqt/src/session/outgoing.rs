@@ -1,5 +1,7 @@
 //! Our data streams (draft 11.4). Datagrams are encoded by `ObjectDatagram` and sent by the driver.
 
+use std::time::Instant;
+
 use bytes::BytesMut;
 
 use super::{
@@ -43,7 +45,7 @@ impl Session {
         let is_complete = matches!(code, PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded);
         for stream in std::mem::take(&mut subscribed.streams) {
             self.transmits.push_back(if is_complete {
-                Transmit::Finish { stream }
+                Transmit::Finish { stream, by: None }
             } else {
                 Transmit::Reset { stream, code: StreamResetCode::Cancelled }
             });
@@ -143,8 +145,13 @@ impl Session {
 
     /// FIN on a subgroup or FETCH stream. A FETCH that has been accepted is over with it.
     pub fn finish_stream(&mut self, stream: StreamId) -> Result<(), CallError> {
+        self.finish_stream_by(stream, None)
+    }
+
+    /// The same with a time by which the peer must have all of it, else it is reset (SUBGROUP_DELIVERY_TIMEOUT).
+    pub fn finish_stream_by(&mut self, stream: StreamId, by: Option<Instant>) -> Result<(), CallError> {
         self.ensure_open()?;
-        self.close_data(stream, Transmit::Finish { stream }, FetchData::Finished)?;
+        self.close_data(stream, Transmit::Finish { stream, by }, FetchData::Finished)?;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What the driver is told to do.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::error::{SessionError, StreamResetCode};
@@ -40,6 +42,8 @@ pub enum Transmit {
     Finish {
         /// Which.
         stream: StreamId,
+        /// Unless the peer has acknowledged all of it by then, reset it with DELIVERY_TIMEOUT (draft 8).
+        by: Option<Instant>,
     },
     /// Send RESET_STREAM; unsent bytes are dropped.
     Reset {

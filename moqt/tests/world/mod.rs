@@ -260,7 +260,7 @@ impl World {
                     self.send(from, stream, Parcel::Bytes(bytes.split_to(piece.min(bytes.len()))));
                 }
             }
-            Transmit::Finish { stream } => self.send(from, stream, Parcel::Finished),
+            Transmit::Finish { stream, .. } => self.send(from, stream, Parcel::Finished),
             Transmit::Reset { stream, code } => {
                 let wire = self.sides[from].wires[&stream];
                 self.wires[wire].is_cut[to] = self.random.chance(50);

@@ -152,7 +152,7 @@ impl Peer {
                     assert!(!heard.is_finished && heard.reset.is_none(), "data after the end");
                     heard.bytes.extend_from_slice(&bytes);
                 }
-                Transmit::Finish { stream } => {
+                Transmit::Finish { stream, .. } => {
                     let heard = self.heard.entry(stream).or_default();
                     assert!(!heard.is_finished && heard.reset.is_none(), "finished after the end");
                     heard.is_finished = true;

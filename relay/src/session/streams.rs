@@ -85,10 +85,12 @@ impl Peer {
     /// Writes objects to subgroup streams, in the draft's order of scheduling.
     pub(super) fn send_streams(&mut self, io: &mut Io<'_>) {
         let mut unsent = io.streams.unsent_bytes_total();
-        self.streams.timeout = None;
-        while unsent < UNSENT_BYTES_MAX {
+        loop {
             let mut queue = self.handle.outlet.queue();
-            let Some(step) = queue.pop_stream(io.now) else {
+            // A reset needs no room, and makes some.
+            let reset = queue.pop_reset(io.now);
+            let has_room = unsent < UNSENT_BYTES_MAX;
+            let Some(step) = reset.or_else(|| has_room.then(|| queue.pop_stream(io.now)).flatten()) else {
                 self.streams.timeout = queue.poll_timeout();
                 return;
             };
@@ -128,9 +130,9 @@ impl Peer {
                     self.relay.counters.stream_objects_sent.increment();
                 }
                 // These two fail only when the stream is gone.
-                StreamStep::Finish { stream } => {
+                StreamStep::Finish { stream, by } => {
                     if let Some(id) = self.streams.remove(stream) {
-                        let _ = io.session.finish_stream(id);
+                        let _ = io.session.finish_stream_by(id, by);
                     }
                 }
                 StreamStep::Reset { stream, code } => {

@@ -1,6 +1,8 @@
 //! A relay on loopback, and peers that do what a test says.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod raw;
+
 use std::{
     collections::VecDeque,
     fmt::Debug,

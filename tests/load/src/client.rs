@@ -497,7 +497,7 @@ impl Client {
                 }
                 self.write(stream);
             }
-            Transmit::Finish { stream } => {
+            Transmit::Finish { stream, .. } => {
                 if let Some(outgoing) = self.streams.outgoing.get_mut(&stream) {
                     outgoing.is_finishing = true;
                 }

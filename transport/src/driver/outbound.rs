@@ -1,7 +1,7 @@
 //! Streams on their way out: opened when the peer allows, written as far as QUIC takes them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     pin::pin,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -42,6 +42,8 @@ pub(super) struct Outbound {
     taken_bytes: u64,
     /// Streams that ended and whose end the peer has not acknowledged.
     unacknowledged: usize,
+    /// Those of them that are given up at a time.
+    deadlines: BTreeSet<(Instant, StreamId)>,
 }
 
 struct Sending {
@@ -53,6 +55,8 @@ struct Sending {
     chunks: VecDeque<Bytes>,
     unsent_bytes: usize,
     progress: Progress,
+    /// When it is given up.
+    by: Option<Instant>,
     /// STOP_SENDING for the other half, wanted before there was one.
     stop: Option<StreamResetCode>,
     /// Completes when the peer stops the stream, or has all of it.
@@ -119,6 +123,7 @@ impl Outbound {
             unsent_bytes: 0,
             taken_bytes: 0,
             unacknowledged: 0,
+            deadlines: BTreeSet::new(),
         }
     }
 
@@ -169,10 +174,13 @@ impl Outbound {
         }
     }
 
-    pub(super) fn finish(&mut self, id: StreamId) {
+    /// FIN; with `by`, unless the peer has all of it by then.
+    pub(super) fn finish(&mut self, id: StreamId, by: Option<Instant>) {
         let Some(sending) = self.streams.get_mut(&id) else { return };
         if sending.progress == Progress::Writing {
             sending.progress = Progress::Finishing;
+            sending.by = by;
+            self.deadlines.extend(by.map(|by| (by, id)));
             self.unacknowledged += 1;
             self.dirty.push_back(id);
         }
@@ -186,6 +194,21 @@ impl Outbound {
             // An error means that it has ended already.
             let _ = stream.quinn().reset(code);
         }
+    }
+
+    /// Resets the streams whose time is over; returns how many.
+    pub(super) fn expire(&mut self, now: Instant) -> u64 {
+        let mut expired = 0;
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(by, _)| *by <= now) {
+            self.reset(id, StreamResetCode::DeliveryTimeout);
+            expired += 1;
+        }
+        expired
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(by, _)| *by)
     }
 
     pub(super) fn set_priority(&mut self, id: StreamId, priority: i32) {
@@ -329,6 +352,9 @@ impl Outbound {
     fn remove(&mut self, id: StreamId) -> Option<Sending> {
         let sending = self.streams.remove(&id)?;
         self.unsent_bytes -= sending.unsent_bytes;
+        if let Some(by) = sending.by {
+            self.deadlines.remove(&(by, id));
+        }
         if sending.progress != Progress::Writing {
             self.unacknowledged -= 1;
         }
@@ -352,6 +378,7 @@ impl Sending {
             chunks: VecDeque::new(),
             unsent_bytes: 0,
             progress: Progress::Writing,
+            by: None,
             stop: None,
             stopped,
         }
