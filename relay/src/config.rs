@@ -15,7 +15,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::options::{LogFormat, Metrics, Options, PostgresUrl, PublicUrl, SignIn};
-use crate::limits::Limits;
+use crate::{command::Command, limits::Limits};
 
 const QUIC_PORT: u16 = 4443;
 const HTTP_PORT: u16 = 8080;
@@ -113,6 +113,8 @@ pub struct Log {
 /// Everything the relay needs to know, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What to do instead of running a relay.
+    pub command: Option<Command>,
     /// UDP: WebTransport and raw QUIC.
     pub quic: Listen,
     /// TCP: the page.
@@ -155,7 +157,8 @@ impl Config {
         let command = Options::command().mut_args(|argument| argument.hide_env(true));
         let mut matches = command.clone().try_get_matches_from(&arguments)?;
         if let Some(path) = matches.get_one::<PathBuf>("config").cloned() {
-            arguments.extend(file::arguments(&path, &command, &matches)?);
+            // Before a subcommand, which knows some settings only.
+            arguments.splice(1..1, file::arguments(&path, &command, &matches)?);
             matches = command.try_get_matches_from(&arguments).map_err(|source| file::FileError::Value {
                 path,
                 reason: source.render().to_string().trim_start_matches("error: ").trim_end().to_owned(),
@@ -200,6 +203,7 @@ impl Config {
             ..Limits::default()
         };
         Ok(Config {
+            command: options.command,
             quic,
             http,
             metrics,

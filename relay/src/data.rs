@@ -39,11 +39,12 @@ pub enum DataError {
     },
 }
 
-/// The data folder, ours for as long as this lives.
+/// The data folder, ours for as long as this lives unless it is shared.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    /// `None` when another may have it.
+    _lock: Option<File>,
 }
 
 impl DataFolder {
@@ -69,7 +70,13 @@ impl DataFolder {
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(write)?;
         writeln!(lock, "{}", std::process::id()).map_err(write)?;
-        Ok(DataFolder { path: path.to_owned(), _lock: lock })
+        Ok(DataFolder { path: path.to_owned(), _lock: Some(lock) })
+    }
+
+    /// The folder, made if need be, for what a running relay need not be stopped for.
+    pub fn shared(path: &Path) -> Result<Self, DataError> {
+        fs::create_dir_all(path).map_err(|source| DataError::Make { path: path.to_owned(), source })?;
+        Ok(DataFolder { path: path.to_owned(), _lock: None })
     }
 
     /// Where the key of tokens is kept.

@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | flags, environment and file become one checked [`config::Config`] |
+//! | [`command`] | looking after users and making tokens, from the command line |
 //! | [`certificate`] | the certificate of QUIC and HTTPS: made or given, renewed while running |
 //! | [`data`] | the data folder and its lock |
 //! | [`store`] | what lasts about people, rooms and calls: SQLite or Postgres |
@@ -30,6 +31,7 @@ pub mod api;
 pub mod call;
 pub mod certificate;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod counters;
 pub mod data;

@@ -3,6 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use roundtable_relay::{
+    command,
     config::{Config, ConfigError},
     start,
 };
@@ -13,7 +14,11 @@ fn main() -> ExitCode {
         Err(ConfigError::Options(message)) => message.exit(),
         Err(error) => return failed(&error.into(), 2),
     };
-    match start::run(config) {
+    let done = match config.command.clone() {
+        Some(command) => command::run(&config, command),
+        None => start::run(config),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, 1),
     }

@@ -22,15 +22,13 @@ use crate::{
     call::Calls,
     certificate::Store as CertificateStore,
     clock::UnixMs,
-    config::{
-        Config, Log,
-        options::{LogFormat, PostgresUrl},
-    },
+    command,
+    config::{Config, Log, options::LogFormat},
     data::DataFolder,
     doors::{Doors, PageListener},
     http::{metrics, page, server},
     relay::Relay,
-    store::{Place, Store},
+    store::Store,
 };
 
 /// Runs the relay until it is told to stop.
@@ -48,7 +46,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // 2. The data folder and its lock: whatever follows may write into it.
     let data = DataFolder::open(&config.data)?;
     // 3. The database and the keys: what is broken is told before a port is taken.
-    let store = Store::open(&place(&config, &data)).await?;
+    let store = Store::open(&command::place(&config, &data)).await?;
     let people = people::begin(&config, &data, store.clone()).await?;
     // 4. The certificate: a wrong one is told before a port is taken.
     let (certificate, renewal) = renewal::begin(&config, &data)?;
@@ -181,13 +179,6 @@ fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
         }
     });
     Ok(stop)
-}
-
-fn place(config: &Config, data: &DataFolder) -> Place {
-    match &config.database {
-        Some(PostgresUrl(url)) => Place::Postgres(url.clone()),
-        None => Place::File(data.database()),
-    }
 }
 
 /// Loopback needs no HTTPS: browsers trust it, and nobody is in between. A trusted proxy does it for us.

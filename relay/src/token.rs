@@ -100,6 +100,12 @@ impl TokenKey {
         Ok(Self::from_bytes(&bytes))
     }
 
+    /// A key of the same folder for tokens that are made by hand: good like an application's, whose newest token says
+    /// what a participant may do.
+    pub fn by_hand(&self) -> Self {
+        Self::from_bytes(hmac::sign(&self.0, b"tokens made by hand").as_ref())
+    }
+
     /// The secret that an application shares with the relay: what the file holds, without space around it.
     pub fn of_application(path: &Path) -> Result<Self, KeyError> {
         let name = path.display().to_string();
@@ -130,7 +136,8 @@ pub struct Keys {
 
 impl Keys {
     /// The relay's own, and those shared with applications.
-    pub fn new(own: TokenKey, applications: Vec<TokenKey>) -> Self {
+    pub fn new(own: TokenKey, mut applications: Vec<TokenKey>) -> Self {
+        applications.push(own.by_hand());
         Keys { own, applications }
     }
 

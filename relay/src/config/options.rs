@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::units::{ByteSize, Span};
+use crate::command::Command;
 
 const ABOUT: &str = "The Roundtable relay: serves the page, carries the calls.
 
@@ -25,6 +26,10 @@ Examples:
       Serve the people who have an account; the first to make one looks after the others.
   roundtable-relay --config relay.toml
       The same from a file: listen = [\"0.0.0.0:4443\"] and so on.
+  roundtable-relay user add ada --name \"Ada Lovelace\"
+      Make an account; the password comes from standard input.
+  roundtable-relay token --room my-room --participant film
+      Make a token that lets a tool in.
 
 Every setting is also an environment variable and a key of the file: --cache-age is
 ROUNDTABLE_CACHE_AGE and cache-age. Lists are separated by commas in a variable.
@@ -32,10 +37,15 @@ The command line wins over the environment, the environment over the file.";
 
 /// Command line, environment and file, as they came.
 #[derive(Debug, Clone, clap::Parser)]
+#[command(subcommand_value_name = "COMMAND", args_conflicts_with_subcommands = false)]
 #[command(name = "roundtable-relay", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Options {
+    /// What to do instead of running a relay.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Read settings from a TOML file.
-    #[arg(long, env = "ROUNDTABLE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "ROUNDTABLE_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
     /// Where calls arrive (UDP: WebTransport and QUIC); may repeat [default: 127.0.0.1:4443, [::1]:4443].
@@ -97,7 +107,7 @@ pub struct Options {
 
     /// Where everything that lasts is kept; one relay per folder.
     #[arg(long, env = "ROUNDTABLE_DATA", value_name = "DIR", default_value = "./roundtable-data")]
-    #[arg(help_heading = "Data")]
+    #[arg(help_heading = "Data", global = true)]
     pub data: PathBuf,
 
     /// Where people, rooms and calls are kept, as postgres://USER:PASSWORD@HOST/DATABASE; better in the environment
@@ -192,6 +202,20 @@ impl FromStr for Metrics {
             "off" => Ok(Metrics::Off),
             address => address.parse().map(Metrics::At).map_err(|_| "expected ADDRESS:PORT or `off`"),
         }
+    }
+}
+
+/// The scope of a token: a room by its name, or any path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopePath(pub String);
+
+impl FromStr for ScopePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
+        let is_scope = crate::scope::ScopeName::from_path(&path).is_some();
+        is_scope.then_some(ScopePath(path)).ok_or("expected a room: 1 to 64 of A-Z a-z 0-9 _ -")
     }
 }
 
