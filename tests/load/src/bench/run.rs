@@ -162,8 +162,12 @@ struct Crowds {
     cores: Vec<usize>,
     window: Arc<Window>,
     progress: Arc<Progress>,
+    crowds: Vec<Crowd>,
+}
+
+struct Crowd {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<anyhow::Result<Tally>>>,
+    thread: JoinHandle<anyhow::Result<Tally>>,
 }
 
 impl Crowds {
@@ -172,27 +176,27 @@ impl Crowds {
             cores: bench.load_cores.clone(),
             window: Arc::clone(window),
             progress: Arc::clone(progress),
-            stop: Arc::default(),
-            threads: Vec::new(),
+            crowds: Vec::new(),
         }
     }
 
     fn spawn(&mut self, plans: Vec<Plan>) -> anyhow::Result<()> {
         let (window, progress) = (Arc::clone(&self.window), Arc::clone(&self.progress));
-        let (stop, cores) = (Arc::clone(&self.stop), self.cores.clone());
+        let (stop, cores) = (Arc::new(AtomicBool::new(false)), self.cores.clone());
+        let is_told_to_stop = Arc::clone(&stop);
         let thread = thread::Builder::new().name("crowd".to_owned()).spawn(move || {
             pin::pin(&cores)?;
-            crowd::run(plans, &window, &progress, &stop)
+            crowd::run(plans, &window, &progress, &is_told_to_stop)
         })?;
-        self.threads.push(thread);
+        self.crowds.push(Crowd { stop, thread });
         Ok(())
     }
 
     fn wait_for(&mut self, who: &str, is_there: impl Fn() -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + JOIN_WAIT_MAX;
         while !is_there() {
-            if let Some(ended) = self.threads.iter().position(JoinHandle::is_finished) {
-                join(self.threads.swap_remove(ended))?;
+            if let Some(ended) = self.crowds.iter().position(|crowd| crowd.thread.is_finished()) {
+                self.crowds.swap_remove(ended).stop()?;
             }
             ensure!(Instant::now() < deadline, "{who} did not get in within {JOIN_WAIT_MAX:?}");
             thread::sleep(Duration::from_millis(2));
@@ -200,22 +204,27 @@ impl Crowds {
         Ok(())
     }
 
+    /// The last one first: a publisher that leaves ends its track, which is an error to a subscriber.
     fn stop(mut self) -> anyhow::Result<Tally> {
-        self.stop.store(true, Ordering::Relaxed);
         let mut tally = Tally::default();
-        for thread in self.threads.drain(..) {
-            tally.merge(&join(thread)?);
+        while let Some(crowd) = self.crowds.pop() {
+            tally.merge(&crowd.stop()?);
         }
         Ok(tally)
     }
 }
 
-impl Drop for Crowds {
-    fn drop(&mut self) {
+impl Crowd {
+    fn stop(self) -> anyhow::Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("a thread of clients panicked"))?
     }
 }
 
-fn join(thread: JoinHandle<anyhow::Result<Tally>>) -> anyhow::Result<Tally> {
-    thread.join().map_err(|_| anyhow!("a thread of clients panicked"))?
+impl Drop for Crowds {
+    fn drop(&mut self) {
+        for crowd in &self.crowds {
+            crowd.stop.store(true, Ordering::Relaxed);
+        }
+    }
 }
