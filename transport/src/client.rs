@@ -228,7 +228,7 @@ impl Attempt {
             path: self.target.path_and_query().into(),
             authority: self.target.url.authority().to_owned().into(),
         };
-        Ok(Connection::quic_dialled(connection, endpoint, setup_target))
+        Ok(Connection::quic_dialled(connection, endpoint, setup_target, self.config.quic.stream_limits()))
     }
 
     async fn web_transport(&self) -> Result<Connection, ConnectError> {
@@ -244,7 +244,12 @@ impl Attempt {
             .add_header("wt-available-protocols", format!("\"{MOQT_PROTOCOL}\""))
             .build();
         let error = match endpoint.connect(options).await {
-            Ok(connection) => return Ok(Connection::dialled(Dialled { connection, endpoint })),
+            Ok(connection) => {
+                return Ok(Connection::dialled(
+                    Dialled { connection, endpoint },
+                    self.config.quic.stream_limits(),
+                ));
+            }
             Err(error) => error,
         };
         Err(match error {

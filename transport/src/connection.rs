@@ -14,6 +14,7 @@ use web_transport_proto as proto;
 use crate::{
     codes::{CodeSpace, http3},
     datagrams::DatagramSender,
+    quic::StreamLimits,
     web_transport::{self, Farewell},
 };
 
@@ -21,6 +22,7 @@ use crate::{
 pub struct Connection {
     quic: quinn::Connection,
     kind: Kind,
+    stream_limits: StreamLimits,
 }
 
 enum Kind {
@@ -65,26 +67,28 @@ pub(crate) struct End {
 }
 
 impl Connection {
-    pub(crate) fn quic_served(quic: quinn::Connection) -> Self {
-        Connection { quic, kind: Kind::Quic { dialled: None } }
+    pub(crate) fn quic_served(quic: quinn::Connection, stream_limits: StreamLimits) -> Self {
+        Connection { quic, kind: Kind::Quic { dialled: None }, stream_limits }
     }
 
     pub(crate) fn quic_dialled(
         quic: quinn::Connection,
         endpoint: quinn::Endpoint,
         setup_target: SetupTarget,
+        stream_limits: StreamLimits,
     ) -> Self {
-        Connection { quic, kind: Kind::Quic { dialled: Some((endpoint, setup_target)) } }
+        Connection { quic, kind: Kind::Quic { dialled: Some((endpoint, setup_target)) }, stream_limits }
     }
 
-    pub(crate) fn served(session: web_transport::Session) -> Self {
-        Connection { quic: session.quic().clone(), kind: Kind::Served(Box::new(session)) }
+    pub(crate) fn served(session: web_transport::Session, stream_limits: StreamLimits) -> Self {
+        Connection { quic: session.quic().clone(), kind: Kind::Served(Box::new(session)), stream_limits }
     }
 
-    pub(crate) fn dialled(dialled: Dialled) -> Self {
+    pub(crate) fn dialled(dialled: Dialled, stream_limits: StreamLimits) -> Self {
         Connection {
             quic: dialled.connection.quic_connection().clone(),
             kind: Kind::Dialled(Arc::new(dialled)),
+            stream_limits,
         }
     }
 
@@ -119,6 +123,20 @@ impl Connection {
         match self.carrier() {
             Carrier::Quic => &[],
             Carrier::WebTransport => &[0],
+        }
+    }
+
+    /// What the peer may have open at first.
+    pub(crate) fn stream_limits(&self) -> StreamLimits {
+        self.stream_limits
+    }
+
+    /// Lets the peer have so many streams of a kind open from now on.
+    pub(crate) fn allow_streams(&self, kind: StreamKind, count: u32) {
+        let count = VarInt::from_u32(count);
+        match kind {
+            StreamKind::Uni => self.quic.set_max_concurrent_uni_streams(count),
+            StreamKind::Bi => self.quic.set_max_concurrent_bi_streams(count),
         }
     }
 

@@ -28,6 +28,7 @@ use crate::{
     app::{App, Io},
     connection::{BoxFuture, Connection, Gone, Streams, strip_quarter_session_id},
     datagrams::DatagramSender,
+    quic::StreamLimits,
     web_transport::Farewell,
 };
 
@@ -148,6 +149,7 @@ struct Driver<'a, A: ?Sized> {
     closing: Option<(Closing, Instant)>,
     is_app_done: bool,
     counters: DriverCounters,
+    stream_limits: StreamLimits,
 }
 
 impl<'a, A: App + ?Sized> Driver<'a, A> {
@@ -175,6 +177,7 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
             closing: None,
             is_app_done: false,
             counters: DriverCounters::default(),
+            stream_limits: connection.stream_limits(),
         }
     }
 
@@ -301,11 +304,27 @@ impl<'a, A: App + ?Sized> Driver<'a, A> {
                 self.inbound.accepted(kind, streams?, &mut self.session, &mut self.outbound, &self.wakes);
                 accepted += 1;
                 if accepted == STREAMS_PER_TURN {
+                    self.allow_streams(kind);
                     return Ok(Turn::More);
                 }
             }
+            if accepted > 0 {
+                self.allow_streams(kind);
+            }
         }
         Ok(Turn::Done)
+    }
+
+    /// A peer that uses what it may have gets more, up to the limit.
+    fn allow_streams(&mut self, kind: StreamKind) {
+        let open = self.inbound.len().max(self.outbound.len());
+        let allowance = match kind {
+            StreamKind::Uni => &mut self.stream_limits.unidirectional,
+            StreamKind::Bi => &mut self.stream_limits.bidirectional,
+        };
+        if let Some(count) = allowance.grow(open) {
+            self.connection.allow_streams(kind, count);
+        }
     }
 
     fn woken_streams(&mut self, cx: &mut Context<'_>) -> Turn {

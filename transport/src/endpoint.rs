@@ -18,8 +18,8 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    incoming::{self, Incoming},
-    quic::QuicConfig,
+    incoming::{self, HandshakeError, Incoming},
+    quic::{QuicConfig, StreamLimits},
     socket,
     tls::Certificates,
 };
@@ -142,6 +142,7 @@ impl Endpoint {
                 free: Arc::new(Semaphore::new(config.handshakes_max)),
                 queue: queue.clone(),
                 counting: counting.clone(),
+                stream_limits: config.quic.stream_limits(),
             };
             accepting.spawn(handshakes.run(socket.clone()));
         }
@@ -205,6 +206,7 @@ struct Handshakes {
     free: Arc<Semaphore>,
     queue: mpsc::Sender<Incoming>,
     counting: Arc<Counting>,
+    stream_limits: StreamLimits,
 }
 
 impl Handshakes {
@@ -226,25 +228,27 @@ impl Handshakes {
                 continue;
             }
             let span = tracing::debug_span!("handshake", peer = %connecting.remote_address());
+            let handshake = incoming::handshake(connecting, self.stream_limits);
             let handshake =
-                handshake(connecting, self.timeout, self.queue.clone(), self.counting.clone(), permit);
+                bounded(handshake, self.timeout, self.queue.clone(), self.counting.clone(), permit);
             running.spawn(handshake.instrument(span));
         }
     }
 }
 
-async fn handshake(
-    connecting: quinn::Incoming,
+/// A handshake, and its wait for the queue, within its time.
+async fn bounded(
+    handshake: impl Future<Output = Result<Incoming, HandshakeError>>,
     timeout: Duration,
     queue: mpsc::Sender<Incoming>,
     counting: Arc<Counting>,
     _permit: OwnedSemaphorePermit,
 ) {
     let finished = async {
-        let incoming = incoming::handshake(connecting).await?;
+        let incoming = handshake.await?;
         // A full queue holds up this client alone.
         let _ = queue.send(incoming).await;
-        Ok::<_, incoming::HandshakeError>(())
+        Ok::<_, HandshakeError>(())
     };
     match tokio::time::timeout(timeout, finished).await {
         Ok(Ok(())) => {}

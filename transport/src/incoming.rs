@@ -10,6 +10,7 @@ use crate::{
     MOQT_PROTOCOL,
     codes::{CodeSpace, http3},
     connection::Connection,
+    quic::StreamLimits,
     tls::H3_PROTOCOL,
     web_transport::{self, RequestError},
 };
@@ -20,6 +21,7 @@ pub struct Incoming {
     connection: quinn::Connection,
     kind: IncomingKind,
     request: Option<RequestHolder>,
+    stream_limits: StreamLimits,
 }
 
 /// What a client asks for.
@@ -76,14 +78,14 @@ impl Incoming {
     /// Lets it in. A WebTransport client that does not offer [`MOQT_PROTOCOL`] is refused with 400.
     pub async fn accept(self) -> Result<Connection, AcceptError> {
         let Some(RequestHolder(request)) = self.request else {
-            return Ok(Connection::quic_served(self.connection));
+            return Ok(Connection::quic_served(self.connection, self.stream_limits));
         };
         if !request.connect.protocols.iter().any(|protocol| protocol == MOQT_PROTOCOL) {
             request.refuse(StatusCode::BAD_REQUEST).await;
             return Err(AcceptError::Version);
         }
         match request.accept(MOQT_PROTOCOL).await {
-            Ok(session) => Ok(Connection::served(session)),
+            Ok(session) => Ok(Connection::served(session, self.stream_limits)),
             Err(error) => Err(AcceptError::Lost(error.to_string())),
         }
     }
@@ -129,7 +131,10 @@ pub(crate) enum HandshakeError {
 }
 
 /// QUIC's handshake, and for WebTransport SETTINGS and the CONNECT request.
-pub(crate) async fn handshake(connecting: quinn::Incoming) -> Result<Incoming, HandshakeError> {
+pub(crate) async fn handshake(
+    connecting: quinn::Incoming,
+    stream_limits: StreamLimits,
+) -> Result<Incoming, HandshakeError> {
     let connection = connecting.accept()?.await?;
     let protocol = connection
         .handshake_data()
@@ -137,9 +142,11 @@ pub(crate) async fn handshake(connecting: quinn::Incoming) -> Result<Incoming, H
         .and_then(|data| data.protocol);
     match protocol.as_deref() {
         Some(protocol) if protocol == MOQT_PROTOCOL.as_bytes() => {
-            Ok(Incoming { connection, kind: IncomingKind::Quic, request: None })
+            Ok(Incoming { connection, kind: IncomingKind::Quic, request: None, stream_limits })
         }
-        Some(protocol) if protocol == H3_PROTOCOL.as_bytes() => web_transport(connection).await,
+        Some(protocol) if protocol == H3_PROTOCOL.as_bytes() => {
+            web_transport(connection, stream_limits).await
+        }
         _ => {
             connection.close(quinn::VarInt::from_u32(0), b"no common protocol");
             Err(HandshakeError::Protocol)
@@ -147,13 +154,16 @@ pub(crate) async fn handshake(connecting: quinn::Incoming) -> Result<Incoming, H
     }
 }
 
-async fn web_transport(connection: quinn::Connection) -> Result<Incoming, HandshakeError> {
+async fn web_transport(
+    connection: quinn::Connection,
+    stream_limits: StreamLimits,
+) -> Result<Incoming, HandshakeError> {
     let close_on_drop = CloseOnDrop(Some(connection.clone()));
     let request = web_transport::read_request(connection.clone()).await;
     close_on_drop.disarm();
     let request = request?;
     let kind = IncomingKind::WebTransport(ConnectRequest::read(&request.connect));
-    Ok(Incoming { connection, kind, request: Some(RequestHolder(Box::new(request))) })
+    Ok(Incoming { connection, kind, request: Some(RequestHolder(Box::new(request))), stream_limits })
 }
 
 impl ConnectRequest {

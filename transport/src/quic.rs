@@ -14,9 +14,10 @@ pub struct QuicConfig {
     pub idle_timeout: Duration,
     /// Pings after so long without traffic; well below [`Self::idle_timeout`], so that two may get lost.
     pub keep_alive: Duration,
-    /// Bidirectional streams the peer may have open: its requests.
+    /// Bidirectional streams the peer may have open: its requests. QUIC keeps some 50 bytes for each from the start,
+    /// so few are allowed at first, and more when it uses half of them.
     pub peer_bidirectional_streams_max: u32,
-    /// Unidirectional streams the peer may have open: control, subgroups, FETCH responses.
+    /// Unidirectional streams the peer may have open: control, subgroups, FETCH responses. Likewise.
     pub peer_unidirectional_streams_max: u32,
     /// Bytes of one stream, and of all, that may lie here unread.
     pub stream_receive_bytes_max: u32,
@@ -63,18 +64,27 @@ impl Default for QuicConfig {
 }
 
 impl QuicConfig {
+    /// What the peer may have open, and what it begins with.
+    pub(crate) fn stream_limits(&self) -> StreamLimits {
+        StreamLimits {
+            bidirectional: Allowance::new(BIDIRECTIONAL_FIRST, self.peer_bidirectional_streams_max),
+            unidirectional: Allowance::new(UNIDIRECTIONAL_FIRST, self.peer_unidirectional_streams_max),
+        }
+    }
+
     /// The same for quinn.
     pub(crate) fn transport(&self) -> TransportConfig {
         let mut mtu_discovery = MtuDiscoveryConfig::default();
         mtu_discovery.upper_bound(self.mtu_max);
 
+        let StreamLimits { bidirectional, unidirectional } = self.stream_limits();
         let mut transport = TransportConfig::default();
         transport
             .initial_rtt(ROUND_TRIP_GUESS)
             .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
             .keep_alive_interval(Some(self.keep_alive))
-            .max_concurrent_bidi_streams(VarInt::from_u32(self.peer_bidirectional_streams_max))
-            .max_concurrent_uni_streams(VarInt::from_u32(self.peer_unidirectional_streams_max))
+            .max_concurrent_bidi_streams(VarInt::from_u32(bidirectional.now))
+            .max_concurrent_uni_streams(VarInt::from_u32(unidirectional.now))
             .stream_receive_window(VarInt::from_u32(self.stream_receive_bytes_max))
             .receive_window(VarInt::from_u32(self.receive_bytes_max))
             .send_window(self.send_bytes_max)
@@ -87,6 +97,42 @@ impl QuicConfig {
     }
 }
 
+/// Streams the peer may have open at first: the requests of a small call.
+const BIDIRECTIONAL_FIRST: u32 = 128;
+/// The same for what carries objects: JSON tracks send one stream for each message.
+const UNIDIRECTIONAL_FIRST: u32 = 32;
+
+/// What a peer may have open, of both kinds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimits {
+    pub(crate) bidirectional: Allowance,
+    pub(crate) unidirectional: Allowance,
+}
+
+/// Streams of one kind that a peer may have open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    now: u32,
+    max: u32,
+}
+
+impl Allowance {
+    const fn new(first: u32, max: u32) -> Self {
+        Allowance { now: if first < max { first } else { max }, max }
+    }
+
+    /// The peer has so many open: what it may have from now on, when that is more.
+    pub(crate) fn grow(&mut self, open: usize) -> Option<u32> {
+        if self.now == self.max || open < usize::try_from(self.now / 2).unwrap_or(usize::MAX) {
+            return None;
+        }
+        while self.now < self.max && open >= usize::try_from(self.now / 2).unwrap_or(usize::MAX) {
+            self.now = self.now.saturating_mul(2).min(self.max);
+        }
+        Some(self.now)
+    }
+}
+
 impl fmt::Debug for QuicConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicConfig")
@@ -94,5 +140,22 @@ impl fmt::Debug for QuicConfig {
             .field("keep_alive", &self.keep_alive)
             .field("datagram_send_bytes_max", &self.datagram_send_bytes_max)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_doubles_when_half_of_it_is_used_up_to_its_limit() {
+        let mut allowance = Allowance::new(32, 100);
+        assert_eq!(allowance.grow(15), None);
+        assert_eq!(allowance.grow(16), Some(64));
+        assert_eq!(allowance.grow(31), None);
+        assert_eq!(allowance.grow(32), Some(100));
+        assert_eq!(allowance.grow(1000), None);
+        assert_eq!(Allowance::new(32, 1024).grow(200), Some(512));
+        assert_eq!(Allowance::new(32, 5).now, 5);
     }
 }

@@ -197,6 +197,29 @@ async fn more_streams_than_the_peer_allows_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn a_peer_with_hundreds_of_requests_open_is_allowed_more_and_more() {
+    // QUIC allows fewer at first, and all stay open.
+    const REQUESTS: usize = 500;
+    let server = server();
+    for scheme in SCHEMES {
+        let (client, mut served) = pair(&server, scheme).await;
+        client
+            .call(|io| {
+                for index in 0..REQUESTS {
+                    let name = FullTrackName::new(Namespace::single("alice").unwrap(), format!("{index}"));
+                    let parameters = Parameters::default();
+                    io.session.subscribe(Subscribe { track: name.unwrap(), parameters }).unwrap();
+                }
+            })
+            .await;
+        for _ in 0..REQUESTS {
+            let event = served.event().await;
+            assert!(matches!(event, Event::Subscribe(..)), "{event:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn hundreds_of_streams_that_wake_at_once_are_all_served() {
     const STREAMS: u64 = 400;
     let server = server();

@@ -66,6 +66,11 @@ impl Inbound {
         }
     }
 
+    /// Streams that are open this way, those of which it is not known yet whose they are included.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len() + self.headers.len()
+    }
+
     /// A stream of the peer.
     pub(super) fn accepted(
         &mut self,

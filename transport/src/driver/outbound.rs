@@ -127,6 +127,11 @@ impl Outbound {
         }
     }
 
+    /// Streams that are open this way.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Bytes QUIC has taken since the start.
     pub(super) fn taken_bytes(&self) -> u64 {
         self.taken_bytes

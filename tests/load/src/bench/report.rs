@@ -21,6 +21,8 @@ pub struct Report {
 pub struct Row {
     /// The scenario's name.
     pub name: String,
+    /// Which relay, when there is more than one.
+    pub relay: &'static str,
     /// How many got everything.
     pub subscribers: u32,
     /// Datagrams sent at once.
@@ -57,7 +59,7 @@ pub struct Row {
 
 impl Row {
     /// Of what was measured in turns. `None` when there is nothing.
-    pub fn new(scenario: &Scenario, rounds: &[(Lean, Measured)]) -> Option<Self> {
+    pub fn new(scenario: &Scenario, relay: &'static str, rounds: &[(Lean, Measured)]) -> Option<Self> {
         let median_of = |value: &dyn Fn(&(Lean, Measured)) -> f64| median(rounds.iter().map(value).collect());
         let ratio = |(lean, measured): &(Lean, Measured)| us(measured.cpu_per_datagram) / lean.cpu_us;
         let ratios = || rounds.iter().map(ratio);
@@ -67,6 +69,7 @@ impl Row {
         let rss_kb = median_of(&|(_, measured)| measured.rss_per_subscriber as f64 / 1024.0)?;
         Some(Row {
             name: scenario.name.to_owned(),
+            relay,
             subscribers: scenario.subscribers,
             burst: scenario.burst,
             rounds: rounds.len(),
@@ -94,8 +97,9 @@ impl Report {
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{:<14} {:>5} {:>5} {:>9} {:>6} {:>6} {:>6} {:>11} {:>8} {:>7} {:>8} {:>8} {:>6} {:>5}",
+            "{:<12} {:<6} {:>5} {:>5} {:>9} {:>6} {:>6} {:>6} {:>11} {:>8} {:>7} {:>8} {:>8} {:>6} {:>5}",
             "scenario",
+            "relay",
             "subs",
             "burst",
             "deliv/s",
@@ -113,8 +117,9 @@ impl Report {
         for row in &self.rows {
             let _ = writeln!(
                 out,
-                "{:<14} {:>5} {:>5} {:>9.0} {:>6.2} {:>6.2} {:>6.2} {:>5.2}-{:<5.2} {:>8.4} {:>7.2} {:>8.2} {:>8.2} {:>6.0} {:>4.0}%",
+                "{:<12} {:<6} {:>5} {:>5} {:>9.0} {:>6.2} {:>6.2} {:>6.2} {:>5.2}-{:<5.2} {:>8.4} {:>7.2} {:>8.2} {:>8.2} {:>6.0} {:>4.0}%",
                 row.name,
+                row.relay,
                 row.subscribers,
                 row.burst,
                 row.delivered_per_second,
@@ -182,17 +187,17 @@ mod tests {
     #[test]
     fn the_ratio_is_taken_within_each_round() {
         // The machine ran at half its speed in the second round: that changes no ratio.
-        let row = Row::new(&SCENARIOS[0], &[round(1.0, 3), round(2.0, 6), round(1.0, 4)]).unwrap();
+        let row = Row::new(&SCENARIOS[0], "", &[round(1.0, 3), round(2.0, 6), round(1.0, 4)]).unwrap();
         assert_eq!((row.ratio, row.ratio_range), (3.0, [3.0, 4.0]));
         assert_eq!((row.cpu_us, row.lean_us, row.rss_kb), (4.0, 1.0, 2.0));
         assert!((row.loss_percent - 0.1).abs() < 1e-9);
         assert_eq!(row.p50_us, 10.0);
-        assert!(Row::new(&SCENARIOS[0], &[]).is_none());
+        assert!(Row::new(&SCENARIOS[0], "", &[]).is_none());
     }
 
     #[test]
     fn every_scenario_has_its_line_in_the_table() {
-        let row = Row::new(&SCENARIOS[0], &[round(1.0, 3)]).unwrap();
+        let row = Row::new(&SCENARIOS[0], "", &[round(1.0, 3)]).unwrap();
         let table = Report { rows: vec![row.clone(), Row { name: "other".to_owned(), ..row }] }.table();
         assert_eq!(table.lines().count(), 3);
         assert!(

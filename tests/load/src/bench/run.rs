@@ -1,7 +1,7 @@
 //! One measurement at a time: a relay and its crowd, or the lean limit and its sink.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -36,8 +36,6 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct Bench {
-    /// The relay's binary.
-    pub relay: PathBuf,
     /// Cores of what is measured.
     pub relay_cores: Vec<usize>,
     /// Cores of what measures.
@@ -70,9 +68,9 @@ pub struct Measured {
 }
 
 impl Bench {
-    /// Measures the relay.
-    pub fn relay(&self, scenario: &Scenario) -> anyhow::Result<Measured> {
-        let mut relay = RelayProcess::start(&self.relay, &self.relay_cores)?;
+    /// Measures a relay, given its binary.
+    pub fn relay(&self, binary: &Path, scenario: &Scenario) -> anyhow::Result<Measured> {
+        let mut relay = RelayProcess::start(binary, &self.relay_cores)?;
         let rss_empty = relay.usage()?.rss_bytes;
         let target = Target::new(scenario.carrier, relay.address, "bench")?;
         let track = FullTrackName::new(Namespace::single("bench")?, "camera")?;

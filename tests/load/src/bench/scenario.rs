@@ -47,6 +47,8 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("single-raw", Carrier::Quic, 100, 1, 96_000.0),
     scenario("half-wt", Carrier::WebTransport, 100, 8, 125_000.0),
     scenario("full-wt", Carrier::WebTransport, 100, 8, 250_000.0),
+    scenario("memory-wt", Carrier::WebTransport, 1000, 1, 20_000.0),
+    scenario("memory-raw", Carrier::Quic, 1000, 1, 20_000.0),
 ];
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     relay: Option<PathBuf>,
 
+    /// Another relay, measured in turns with the first: to see what a change does
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+
     /// Let relay and load use all cores, instead of one for the relay and the others for the load
     #[arg(long)]
     unpinned: bool,
@@ -76,8 +80,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measure(options: &Options) -> anyhow::Result<Report> {
-    let relay = options.relay.clone().map_or_else(beside_us, Ok)?;
-    ensure!(relay.is_file(), "{} is not there: cargo build --release -p roundtable-relay", relay.display());
+    let mut relays = vec![("", options.relay.clone().map_or_else(beside_us, Ok)?)];
+    relays.extend(options.against.clone().map(|other| ("other", other)));
+    for (_, relay) in &relays {
+        ensure!(
+            relay.is_file(),
+            "{} is not there: cargo build --release -p roundtable-relay",
+            relay.display()
+        );
+    }
     ensure!((0.1..=600.0).contains(&options.seconds), "--seconds takes 0.1 to 600");
     let cores = pin::cores()?;
     let (relay_cores, load_cores) = match cores.split_first() {
@@ -85,7 +96,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         _ => (cores.clone(), cores),
     };
     let duration = Duration::from_secs_f64(options.seconds);
-    let bench = Bench { relay, relay_cores, load_cores, duration };
+    let bench = Bench { relay_cores, load_cores, duration };
     let wanted = |scenario: &&Scenario| {
         options.only.is_empty() || options.only.iter().any(|text| scenario.name.contains(text))
     };
@@ -96,16 +107,22 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         SCENARIOS.iter().map(|s| s.name).collect::<Vec<_>>().join(", ")
     );
 
-    let mut rounds = vec![Vec::new(); scenarios.len()];
+    let mut rounds = vec![vec![Vec::new(); relays.len()]; scenarios.len()];
     for round in 1..=options.rounds {
         for (scenario, measured) in scenarios.iter().zip(&mut rounds) {
             progress(&format!("round {round} of {}: {}", options.rounds, scenario.name));
             let lean = bench.lean(scenario).with_context(|| format!("{}: the lean limit", scenario.name))?;
-            let relay = bench.relay(scenario).with_context(|| scenario.name)?;
-            measured.push((lean, relay));
+            for ((_, relay), measured) in relays.iter().zip(measured) {
+                let came_of_it = bench.relay(relay, scenario).with_context(|| scenario.name)?;
+                measured.push((lean, came_of_it));
+            }
         }
     }
-    let rows = scenarios.iter().zip(&rounds).filter_map(|(scenario, rounds)| Row::new(scenario, rounds));
+    let rows = scenarios.iter().zip(&rounds).flat_map(|(scenario, by_relay)| {
+        let of_relay =
+            |((label, _), rounds): (&(&'static str, PathBuf), &Vec<_>)| Row::new(scenario, label, rounds);
+        relays.iter().zip(by_relay).filter_map(of_relay)
+    });
     Ok(Report { rows: rows.collect() })
 }
 
