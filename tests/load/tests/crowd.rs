@@ -17,48 +17,10 @@ use roundtable_load::{
     shape::{Shape, Window},
 };
 use roundtable_moqt::{FullTrackName, Namespace, session::Carrier};
-use roundtable_relay::{
-    limits::Limits,
-    relay::{Admission, Relay},
-    rights::Rights,
-    scope::ScopeName,
-};
-use roundtable_transport::{Certificates, Endpoint, EndpointConfig, IncomingKind};
+use roundtable_tests::harness::Relay;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SUBSCRIBERS: u64 = 3;
-
-/// A relay in this process; it ends with its runtime.
-struct Running {
-    address: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
-}
-
-fn relay() -> Running {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let _entered = runtime.enter();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let certificates = Certificates::new(vec![made.cert.der().clone()], key.into()).unwrap();
-    let endpoint =
-        Endpoint::bind(EndpointConfig::new(vec!["127.0.0.1:0".parse().unwrap()], certificates)).unwrap();
-    let address = endpoint.local_addresses()[0];
-    let relay = Relay::new(Limits::default());
-    runtime.spawn(async move {
-        while let Some(incoming) = endpoint.accept().await {
-            let scope = match incoming.kind() {
-                IncomingKind::WebTransport(request) => ScopeName::from_path(&request.path),
-                IncomingKind::Quic => None,
-            };
-            let relay = Arc::clone(&relay);
-            tokio::spawn(async move {
-                let connection = incoming.accept().await.unwrap();
-                relay.serve(connection, Admission { scope, rights: Rights::Open }).await;
-            });
-        }
-    });
-    Running { address, _runtime: runtime }
-}
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -93,9 +55,9 @@ fn load(carrier: Carrier, relay: SocketAddr) -> Tally {
 
 #[test]
 fn everything_sent_while_the_window_is_open_is_counted_once_by_every_subscriber() {
-    let relay = relay();
+    let relay = Relay::start();
     for carrier in [Carrier::WebTransport, Carrier::Quic] {
-        let tally = load(carrier, relay.address);
+        let tally = load(carrier, relay.quic());
         assert!(tally.sent >= 4 && tally.sent.is_multiple_of(4), "{tally:?}");
         assert!(tally.received <= tally.sent * SUBSCRIBERS, "{tally:?}");
         // A machine busy with other tests may hold something back for long, but not much of it.
@@ -108,8 +70,8 @@ fn everything_sent_while_the_window_is_open_is_counted_once_by_every_subscriber(
 
 #[test]
 fn a_client_that_is_refused_ends_the_run_with_the_reason() {
-    let relay = relay();
-    let target = Target::new(Carrier::Quic, relay.address, "room").unwrap().with_room("/no/room");
+    let relay = Relay::start();
+    let target = Target::new(Carrier::Quic, relay.quic(), "room").unwrap().with_room("/no/room");
     let plan = Plan { target, publishes: Vec::new(), subscribes: Vec::new() };
     let (window, progress) = (Arc::new(Window::new()), Arc::new(Progress::default()));
     let stop = Arc::new(AtomicBool::new(false));
