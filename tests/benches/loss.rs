@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use roundtable_tests::{
     harness::{Clip, Frame, Process, Relay, publisher, streams_of},
     link::{Counters, Direction, Impairment, Settings, parse_duration},
-    quality::{Watched, watch},
+    quality::{Second, Watched, watch},
 };
 use roundtable_transport::ConnectOptions;
 
@@ -47,6 +47,10 @@ struct Options {
     /// By raw QUIC instead of WebTransport
     #[arg(long)]
     raw: bool,
+
+    /// Tell every run second by second as well
+    #[arg(long)]
+    timeline: bool,
 
     /// Decides what is lost
     #[arg(long, default_value_t = 1)]
@@ -104,6 +108,9 @@ fn main() {
             for &playout in &options.playout {
                 say(leg, loss, playout, &run, &film, options.seconds);
             }
+            if options.timeline {
+                timeline(&run, &film);
+            }
         }
     }
 }
@@ -139,6 +146,8 @@ fn film(folder: &Path, seconds: f64) -> Film {
 struct Run {
     watched: Watched,
     wire: Counters,
+    /// What the publisher told of its path, second by second.
+    published: Vec<serde_json::Value>,
 }
 
 fn run(options: &Options, leg: Leg, loss: f64, film: &Film) -> Run {
@@ -171,13 +180,13 @@ fn run(options: &Options, leg: Leg, loss: f64, film: &Film) -> Run {
     command.args(["--name", "film", "--json"]).arg(&film.path);
     let published = Process::start("publisher", &mut command)
         .wait_at_most(Duration::from_secs_f64(options.seconds * 3.0 + 60.0));
-    published.expect_success();
+    let published = published.expect_success().json("figures");
     let watched = watching.join().unwrap().expect("the watcher reaches the relay");
     let wire = match leg {
         Leg::Publisher => up.counters(Direction::Up),
         Leg::Subscriber | Leg::Both => down.counters(Direction::Down),
     };
-    Run { watched, wire }
+    Run { watched, wire, published }
 }
 
 fn say(leg: Leg, loss: f64, playout: Duration, run: &Run, film: &Film, seconds: f64) {
@@ -203,4 +212,25 @@ fn say(leg: Leg, loss: f64, playout: Duration, run: &Run, film: &Film, seconds: 
         run.wire.lost,
         repaired
     );
+}
+
+fn timeline(run: &Run, film: &Film) {
+    let (video, audio) = run.watched.seconds(&film.video, &film.audio);
+    let part = |second: Option<&Second>| match second {
+        Some(second) => format!("{:>3} {:>2} {:>5.0}", second.came, second.broken, second.latest * 1e3),
+        None => "  -  -     -".to_owned(),
+    };
+    println!("{:>6} | {:<12} | {:<12} | publisher", "second", "video: came,", "audio: came,");
+    println!("{:>6} | {:<12} | {:<12} | rtt ms, lost, media s", "", "broken, late", "broken, late");
+    for number in 0..video.len().max(audio.len()).max(run.published.len()) {
+        let path = run.published.get(number);
+        let path =
+            path.map(|path| format!("{:.0} {} {:.1}", path["rtt_ms"], path["packets_lost"], path["media_s"]));
+        println!(
+            "{number:>6} | {} | {} | {}",
+            part(video.get(number)),
+            part(audio.get(number)),
+            path.unwrap_or_default()
+        );
+    }
 }

@@ -128,6 +128,11 @@ impl Watched {
         (self.video.counters, self.audio.counters)
     }
 
+    /// How it went, second by second: the pictures, and the sound.
+    pub fn seconds(&self, video_sent: &[Frame], audio_sent: &[Frame]) -> (Vec<Second>, Vec<Second>) {
+        (self.video.seconds(video_sent), self.audio.seconds(audio_sent))
+    }
+
     /// What it was to somebody who plays everything this long after the fastest way through the network, when these
     /// pictures and this sound were sent.
     pub fn quality(&self, delay: Duration, video_sent: &[Frame], audio_sent: &[Frame]) -> Quality {
@@ -143,6 +148,17 @@ impl Watched {
     }
 }
 
+/// One second of a track.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Second {
+    /// Frames that came, whenever.
+    pub came: usize,
+    /// Of these such as nothing can be made of, for want of those before.
+    pub broken: usize,
+    /// The slowest one's way, longer than the fastest of all: seconds.
+    pub latest: f64,
+}
+
 struct Kept {
     times: Vec<f64>,
     expected: usize,
@@ -156,6 +172,28 @@ impl Kept {
 }
 
 impl Track {
+    /// Second by second.
+    fn seconds(&self, sent: &[Frame]) -> Vec<Second> {
+        let Some((origin, shift)) = self.came.iter().map(|came| came.at).min().zip(self.shift(sent)) else {
+            return Vec::new();
+        };
+        let transit = |came: &Came| came.at.saturating_duration_since(origin).as_secs_f64() - came.pts;
+        let fastest = self.came.iter().map(transit).fold(f64::MAX, f64::min);
+        let mut seconds: Vec<Second> = Vec::new();
+        for came in &self.came {
+            let number = (came.pts - shift).max(0.0) as usize;
+            if seconds.len() <= number {
+                seconds.resize(number + 1, Second::default());
+            }
+            if let Some(second) = seconds.get_mut(number) {
+                second.came += 1;
+                second.broken += usize::from(came.is_broken);
+                second.latest = second.latest.max(transit(came) - fastest);
+            }
+        }
+        seconds
+    }
+
     /// Of the frames sent those that could be played in time, but for the edges.
     fn on_time(&self, delay: Duration, sent: &[Frame]) -> Kept {
         let least = |times: &mut dyn Iterator<Item = f64>| times.fold(f64::MAX, f64::min);
@@ -251,6 +289,18 @@ mod tests {
         assert!((quality.frozen - 1.0).abs() < 1e-6, "{quality:?}");
         let patient = watched.quality(Duration::from_millis(100), &sent, &[]);
         assert!(patient.frames_shown > quality.frames_shown);
+    }
+
+    #[test]
+    fn a_slow_second_is_found() {
+        let (watched, sent) = film(|number, came| {
+            came.at += Duration::from_millis(if number / 10 == 4 { number as u64 } else { 0 });
+            number != 25
+        });
+        let (video, audio) = watched.seconds(&sent, &[]);
+        assert_eq!((video.len(), audio.len()), (10, 0));
+        assert_eq!((video[2].came, video[3].came), (9, 10));
+        assert!(video[3].latest < 1e-6 && (video[4].latest - 0.049).abs() < 1e-6, "{video:?}");
     }
 
     #[test]
