@@ -432,6 +432,8 @@ impl Roster {
         }
         self.changes.push_back(Change::Lobby);
         self.tell(participant.clone());
+        // Whoever looked after the room may have left while they waited.
+        self.find_host();
         true
     }
 
